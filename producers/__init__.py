@@ -1,0 +1,1 @@
+"""Who puts events on topics: the producer, file replay and the simulators."""

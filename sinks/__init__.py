@@ -1,0 +1,1 @@
+"""Where results go: idempotent read_committed consumers of result topics."""

@@ -1,0 +1,1 @@
+"""The command line, the settings, the local Kafka and the demo."""

@@ -1,0 +1,5 @@
+"""``python -m tidewatch``."""
+
+from tidewatch.cli import main
+
+main()

@@ -1,0 +1,19 @@
+"""The ``tidewatch`` command: one module a group of verbs."""
+
+from __future__ import annotations
+
+import importlib
+
+import typer
+
+app = typer.Typer(name="tidewatch", no_args_is_help=True, add_completion=True, rich_markup_mode="markdown")
+
+# Each module defines ``register(app)``; importing is cheap, heavy libraries are imported by the verbs.
+_GROUPS = ("broker", "topics")
+
+
+def main() -> None:
+    """Run the command line."""
+    for name in _GROUPS:
+        importlib.import_module(f"tidewatch.cli.{name}").register(app)
+    app()
