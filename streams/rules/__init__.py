@@ -1,0 +1,1 @@
+"""Alert rules: level crossings, departures from a key's own history, stuck and silent sensors."""

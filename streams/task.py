@@ -1,0 +1,50 @@
+"""The contract of a task: the pure part of a pipeline on one partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from schemas.columns import Columns
+
+OutputKind = Literal["result", "alert", "late", "dead"]
+Blocks = dict[str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One record to publish; the engine maps ``kind`` to a topic and the task's partition to a partition."""
+
+    kind: OutputKind
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Task(Protocol):
+    """A deterministic function of the partition's record sequence, never of batch boundaries or the wall clock.
+
+    The outputs of ``process(a + b)`` are those of ``process(a)`` followed by ``process(b)``, byte for byte and kind by kind,
+    and restoring a snapshot anywhere in between changes nothing.
+    """
+
+    @property
+    def watermark(self) -> int:
+        """The event time, in milliseconds, before which nothing more is expected."""
+
+    @property
+    def max_event_time(self) -> int:
+        """The largest event time seen, in milliseconds."""
+
+    def process(self, columns: Columns) -> list[Output]:
+        """Take the next rows and return what they cause, in order."""
+
+    def advance(self, position: int, watermark: int) -> list[Output]:
+        """Move the watermark because the partition was idle, as if just before the record at ``position``."""
+
+    def snapshot(self, *, full: bool) -> Blocks:
+        """Return the state as named blocks of at most 512 kB: all of them, or those changed since the last call (None: gone)."""
+
+    def restore(self, blocks: Mapping[str, bytes]) -> None:
+        """Take over the state of a full set of blocks; none at all is the empty state."""
