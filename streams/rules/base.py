@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,3 +74,31 @@ class Rule(Protocol):
 
     def restore(self, state: bytes) -> None:
         """Take over a snapshot; ``b""`` is the empty state."""
+
+
+class Declaration(Protocol):
+    """What a pipeline states about a rule; frozen, and shared by the tasks that each build a rule of their own from it."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name, unique in its pipeline."""
+
+    @property
+    def kind(self) -> str:
+        """What sort of rule it is, such as ``threshold``."""
+
+    @property
+    def source(self) -> Source:
+        """What the rule samples."""
+
+    def build(self) -> Rule:
+        """Return a rule in its empty state."""
+
+    def signature(self) -> str:
+        """Return stable text that changes whenever the rule's decisions could change."""
+
+
+def signature_of(declaration: Any, version: int) -> str:
+    """Return ``kind/version(field=value, ...)`` of a declaration that is a dataclass, with its fields in their order."""
+    stated = ", ".join(f"{f.name}={getattr(declaration, f.name)!r}" for f in fields(declaration))
+    return f"{declaration.kind}/{version}({stated})"

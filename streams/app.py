@@ -1,0 +1,86 @@
+"""The Faust app of one worker: membership, assignment and agents around the engine."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from streams.engine import Engine
+from streams.fetcher import Delivery
+from streams.transport import BATCH_CODEC
+
+POSITIONS_EVERY = 1.0
+
+
+def create_app(engine: Engine, *, datadir: str) -> faust.App:
+    """Return a Faust app whose agents feed the engine with partition batches."""
+    config = engine.config
+    servers = str(config.connection["bootstrap.servers"]).replace(",", ";")
+    app = faust.App(
+        config.app_id,
+        broker=[f"kafka://{server}" for server in servers.split(";")],
+        broker_consumer=[f"tidewatch://{server}" for server in servers.split(";")],
+        broker_credentials=credentials(config.connection),
+        broker_session_timeout=config.session_timeout,
+        broker_heartbeat_interval=max(config.session_timeout / 5, 0.2),
+        broker_max_poll_interval=3600.0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        store="memory://",
+        stream_wait_empty=False,
+        web_enabled=False,
+        datadir=datadir,
+    )
+    app.conf.web_enabled = False
+    app.engine = engine
+    for stage in engine.stages:
+        _agent(app, engine, stage.topic)
+
+    @app.timer(POSITIONS_EVERY)
+    async def publish_positions() -> None:
+        positions = {TP(*source): position for source, position in engine.committed().items()}
+        await app.consumer.publish_positions(
+            {tp: n for tp, n in positions.items() if tp in app.consumer.assignment()}
+        )
+
+    return app
+
+
+def _agent(app: Any, engine: Engine, topic: str) -> None:
+    channel = app.topic(topic, key_serializer=BATCH_CODEC, value_serializer=BATCH_CODEC)
+
+    @app.agent(channel, name=f"take-{topic}")
+    async def take(deliveries: Any) -> None:
+        delivery: Delivery
+        async for delivery in deliveries:
+            engine.submit(delivery)
+
+
+def credentials(connection: Mapping[str, str | int]) -> Any:
+    """Translate librdkafka's security properties for Faust; ``None`` for a plain connection."""
+    protocol = str(connection.get("security.protocol", "PLAINTEXT")).upper()
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=_text(connection, "ssl.ca.location"))
+        certificate = _text(connection, "ssl.certificate.location")
+        if certificate:
+            context.load_cert_chain(certificate, _text(connection, "ssl.key.location"))
+    if protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        mechanism=_text(connection, "sasl.mechanism") or _text(connection, "sasl.mechanisms") or "PLAIN",
+        username=_text(connection, "sasl.username"),
+        password=_text(connection, "sasl.password"),
+        ssl_context=context,
+    )
+
+
+def _text(connection: Mapping[str, str | int], name: str) -> str | None:
+    value = connection.get(name)
+    return None if value is None else str(value)

@@ -1,0 +1,35 @@
+"""What can stop a worker or one of its partitions, each with what to do next."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """The base of all errors of the engine."""
+
+
+class FencedError(EngineError):
+    """Another process took over this partition's transactions; this task must be dropped."""
+
+
+class IncompatibleCheckpointError(EngineError):
+    """The checkpoint was written by another format or another pipeline definition."""
+
+
+class PartitionCountError(EngineError):
+    """Topics that must be co-partitioned are not, or a partition count changed under a checkpoint."""
+
+
+class MissingTopicError(EngineError):
+    """A topic that the pipeline reads or writes does not exist."""
+
+
+class PositionLostError(EngineError):
+    """The source no longer holds the position to go on from."""
+
+
+class BreakerOpenError(EngineError):
+    """Nearly all input was bad; going on would drain the topic into its dead letters."""
+
+
+class HandlerError(EngineError):
+    """The task failed and no single row explains it."""

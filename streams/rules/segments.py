@@ -1,0 +1,77 @@
+"""The samples of a batch laid out group by group, and the running operations that rules need within each group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Positions of samples sorted stably by group, so that each group is one contiguous segment in processing order.
+
+    ``order`` maps sorted to original positions, both of shape (n,). ``groups``, ``start`` and ``stop`` have one
+    element a segment; ``segment`` and ``first`` have one a sorted position: its segment and where that begins.
+    """
+
+    order: Ints
+    groups: NDArray[np.int32]
+    start: Ints
+    stop: Ints
+    segment: Ints
+    first: Ints
+
+    @classmethod
+    def of(cls, group: NDArray[np.int32], chosen: Bools | None = None) -> Segments:
+        """Lay out the samples of ``group``, or only those that are ``chosen``."""
+        if chosen is None or bool(chosen.all()):
+            order = np.argsort(group, kind="stable")
+        else:
+            kept = np.flatnonzero(chosen)
+            order = kept[np.argsort(group[kept], kind="stable")]
+        laid = group[order]
+        fresh = np.ones(len(laid), dtype=np.bool_)
+        fresh[1:] = laid[1:] != laid[:-1]
+        start = np.flatnonzero(fresh)
+        segment = np.cumsum(fresh) - 1
+        stop = np.append(start[1:], len(laid)).astype(np.intp)
+        return cls(order, laid[start], start, stop, segment, start[segment])
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def last(self) -> Ints:
+        """Return the last sorted position of each segment."""
+        return self.stop - 1
+
+    def latest(self, mark: Bools) -> Ints:
+        """Return for each position the latest marked one up to it in its segment, or -1."""
+        found = np.maximum.accumulate(np.where(mark, np.arange(len(mark)), -1))
+        return np.where(found >= self.first, found, -1)
+
+    def latch(self, raised: Bools, cleared: Bools, carried: Bools) -> Bools:
+        """Return whether a latch is on after each position: on when raised, off when cleared, else as it was.
+
+        ``carried`` (one a segment) is the latch before the batch. Raising wins where both are marked.
+        """
+        decided = self.latest(raised | cleared)
+        return np.where(decided >= 0, raised[decided], carried[self.segment])
+
+    def before(self, after: NDArray[np.int8], carried: NDArray[np.int8]) -> NDArray[np.int8]:
+        """Shift values that hold after each position to the next one of its segment, beginning with ``carried``."""
+        shifted = np.empty_like(after)
+        shifted[1:] = after[:-1]
+        shifted[self.start] = carried
+        return shifted
+
+    def run_length(self, mark: Bools, carried: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many positions up to and including each one are marked in a row, continuing ``carried`` runs."""
+        broken = self.latest(~mark)
+        positions = np.arange(len(mark), dtype=np.int64)
+        return np.where(broken >= 0, positions - broken, positions - self.first + 1 + carried[self.segment])

@@ -1,0 +1,131 @@
+"""The Faust transport ``tidewatch://``: aiokafka keeps the group, librdkafka brings the data, a batch is one message."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from faust.serializers import codecs
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+BATCH_CODEC = "tidewatch-batch"
+
+
+class _AsItIs(codecs.Codec):
+    """Deliveries are objects already; there is nothing to decode."""
+
+    def _loads(self, s: Any) -> Any:
+        return s
+
+    def _dumps(self, s: Any) -> Any:
+        return s
+
+
+codecs.register(BATCH_CODEC, _AsItIs())
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The group member; its own fetching stays paused for good."""
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Skip Faust's stall warnings, which look at a fetcher that is paused here."""
+
+
+class Consumer(driver.Consumer):
+    """A Faust consumer whose messages are the engine's deliveries.
+
+    Offsets that Faust sees are a running number: positions belong to the tasks, and acknowledging commits nothing. The group's
+    offsets are set to committed positions by ``publish_positions``, for lag monitors only.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sequence = itertools.count(1)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await self.app.engine.revoked()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        await super().on_partitions_assigned(assigned, generation_id)
+        self.app.engine.assigned((tp.topic, tp.partition) for tp in assigned)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """Yield the next deliveries."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        self.not_waiting_next_records.set()
+        arrivals = self.app.engine.arrivals
+        try:
+            deliveries = [await asyncio.wait_for(arrivals.get(), timeout)]
+        except TimeoutError:
+            return
+        while not arrivals.empty():
+            deliveries.append(arrivals.get_nowait())
+        assignment = self.assignment()
+        for delivery in deliveries:
+            batch = delivery.batch
+            tp = TP(batch.topic, batch.partition)
+            if tp in assignment:
+                yield tp, self._message(tp, delivery)
+
+    def _message(self, tp: TP, delivery: Any) -> ConsumerMessage:
+        generation = self.app.consumer_generation_id
+        offset = next(self._sequence)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            offset,
+            0.0,
+            1,
+            (),
+            None,
+            delivery,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
+        )
+
+    async def publish_positions(self, positions: Mapping[TP, int]) -> None:
+        """Set the group's offsets, which lag monitors read; nothing here reads them."""
+        if positions:
+            await self._thread.commit(positions)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
+        """Commit nothing: positions are committed by the units, together with their outputs."""
+        self._n_acked = 0
+        for tp, acked in self._acked.items():
+            acked.clear()
+            self._acked_index[tp].clear()
+        return True
+
+    async def perform_seek(self) -> None:
+        """Seek nowhere: tasks say where to go on."""
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek nowhere: tasks say where to go on."""
+        return {}
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets here are running numbers without gaps of any meaning."""
+
+    async def verify_all_partitions_active(self) -> None:
+        """Skip Faust's stall warnings, which look at a fetcher that is paused here."""
+
+
+class Transport(driver.Transport):
+    """Registered as ``tidewatch`` under ``faust.transports``."""
+
+    Consumer = Consumer
