@@ -17,10 +17,10 @@ Source = Literal["row", "count", "sum", "mean", "variance", "min", "max", "first
 class Samples:
     """Samples in processing order, all arrays of shape (n,).
 
-    For a rule on rows a sample is a row that is not late; for a rule on windows it is a closed window, in (end, group) order.
-    ``group`` holds the task's persistent group codes in ``[0, n_groups)``. ``time`` is the event time of the row or the
-    window's end, in milliseconds. ``cause`` is the index of the causing row in the batch and never decreases.
-    ``watermark`` is the watermark after the causing row.
+    For a rule on rows a sample is a row that is not late; for a rule on windows it is a closed window, in
+    (end, group) order. ``group`` holds the task's persistent group codes in ``[0, n_groups)``. ``time`` is
+    the event time of the row or the window's end, in milliseconds. ``cause`` is the index of the causing
+    row in the batch and never decreases. ``watermark`` is the watermark after the causing row.
     """
 
     n_groups: int
@@ -77,7 +77,7 @@ class Rule(Protocol):
 
 
 class Declaration(Protocol):
-    """What a pipeline states about a rule; frozen, and shared by the tasks that each build a rule of their own from it."""
+    """What a pipeline states about a rule; frozen, and shared by the tasks that each build their own rule."""
 
     @property
     def name(self) -> str:
@@ -99,6 +99,6 @@ class Declaration(Protocol):
 
 
 def signature_of(declaration: Any, version: int) -> str:
-    """Return ``kind/version(field=value, ...)`` of a declaration that is a dataclass, with its fields in their order."""
+    """Return ``kind/version(field=value, ...)`` of a dataclass declaration, fields in their order."""
     stated = ", ".join(f"{f.name}={getattr(declaration, f.name)!r}" for f in fields(declaration))
     return f"{declaration.kind}/{version}({stated})"

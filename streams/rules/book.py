@@ -1,4 +1,4 @@
-"""The open alerts of a rule over all groups: levels, when they opened, and the revisions of their transitions."""
+"""The open alerts of a rule over all groups: their levels, times of opening and revisions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOOK_FIELDS: Mapping[str, tuple[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A group's alert goes from one level to another; ``at`` is the sorted position of the sample that did it."""
+    """A group's alert goes to another level; ``at`` is the sorted position of the sample that did it."""
 
     at: int
     sample: int
@@ -41,8 +41,8 @@ class Change:
 class Marks:
     """What each sorted position says about its group's alert, arrays of shape (n,).
 
-    ``breach`` asks for the alert, ``clear`` ends it; ``severe`` and ``calm`` do the same for its critical level. A
-    position with neither leaves things as they are, which is what hysteresis means.
+    ``breach`` asks for the alert, ``clear`` ends it; ``severe`` and ``calm`` do the same for its critical
+    level. A position with neither leaves things as they are, which is what hysteresis means.
     """
 
     breach: Bools
@@ -66,7 +66,8 @@ class Marks:
 class Limits:
     """Where an alert opens, becomes critical and closes, on a scale on which larger is worse.
 
-    The gap between ``raise_above`` and ``clear_at`` is the hysteresis; the critical level steps down with the same gap.
+    The gap between ``raise_above`` and ``clear_at`` is the hysteresis; the critical level steps down with
+    the same gap.
     """
 
     raise_above: float
@@ -81,7 +82,7 @@ class Limits:
 
 
 class Book:
-    """Alert levels of all groups: 0 closed, 1 open, 2 critical; kept in the ``BOOK_FIELDS`` of a ``GroupState``."""
+    """Alert levels of all groups (0 closed, 1 open, 2 critical), kept in a state with ``BOOK_FIELDS``."""
 
     def __init__(self, state: GroupState) -> None:
         self._state = state
@@ -118,8 +119,8 @@ class Book:
     def move(self, at: int, sample: int, group: int, level: int, time: int) -> Change:
         """Set a group's level at an event time.
 
-        ``opened_at`` names the alert, so it is the time of the opening sample made strictly larger than that of the
-        group's alert before, which a row out of order could otherwise repeat.
+        ``opened_at`` names the alert, so it is the time of the opening sample made strictly larger than
+        that of the group's alert before, which a row out of order could otherwise repeat.
         """
         levels, opened_at, revision = self._state["level"], self._state["opened_at"], self._state["revision"]
         change: AlertState

@@ -1,4 +1,4 @@
-"""The recursion of exponentially weighted mean and variance with clipped updates, over many groups at once."""
+"""Exponentially weighted mean and variance with clipped updates, sample by sample in many groups at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEW_GROUPS = 24
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """For each sorted position: how many samples were seen before, their mean and sd, and the value's z-score.
+    """For each sorted position: samples seen before, their mean and sd, and the value's z-score.
 
     ``z`` is 0 while the history is warming up.
     """
@@ -37,11 +37,11 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Ewma:
-    """Take samples one by one within a group, in the same order of floating operations however they are batched.
+    """Take samples one by one within a group, with the same floating operations however they are batched.
 
-    With departure d = x - mean, weight a = max(alpha, 1/(seen+1)) and d clipped to ``clip`` standard deviations once warm:
-    mean += a d; var = (1-a)(var + a d d). The vectorised and the scalar step perform the same IEEE
-    operations, so they agree to the bit.
+    With departure d = x - mean, weight a = max(alpha, 1/(seen+1)) and d clipped to ``clip`` standard
+    deviations once warm: mean += a d; var = (1-a)(var + a d d). The vectorised and the scalar step perform
+    the same IEEE operations, so they agree to the bit.
     """
 
     alpha: float
@@ -52,7 +52,7 @@ class Ewma:
     def run(
         self, segments: Segments, value: Floats, seen: NDArray[np.int64], mean: Floats, var: Floats
     ) -> History:
-        """Take values in sorted order, update the per-group arrays in place, and return what held before each value."""
+        """Take values in sorted order, update the arrays of all groups, and return what held before each."""
         history = History.empty(len(segments))
         # Segments by falling length: those that still have a sample of some rank are then a prefix.
         length = segments.stop - segments.start

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from schemas.results import Severity
 from streams.rules.base import Samples, Source, Transition, signature_of
-from streams.rules.book import BOOK_FIELDS, Book, Change, Marks
+from streams.rules.book import BOOK_FIELDS, Change, Marks
+from streams.rules.grouped import GroupedRule
 from streams.rules.segments import Bools, Segments
-from streams.rules.state import GroupState
 
 _FIELDS = {
     "anchor": ("<f8", np.nan),
     "since": ("<i8", 0),
-    "until": ("<i8", 0),
     "length": ("<i8", 0),
     **BOOK_FIELDS,
 }
@@ -26,11 +25,12 @@ _FIELDS = {
 class FlatLine:
     """Alert when values stay within ``tolerance`` of a run's first value.
 
-    Opens at the first row at which the run spans at least ``duration_ms`` of event time (latest minus earliest of its
-    rows) and has at least ``min_samples`` of them; closes at the first row that leaves the run, which begins the next run.
-    NaN is passed over.
+    Opens at the first row whose event time is at least ``duration_ms`` after that of the run's first row,
+    when the run has at least ``min_samples`` rows; closes at the first row that leaves the run, which
+    begins the next one. Values that are not finite are passed over.
 
-    Raises ValueError for a duration below 0, fewer than two samples or a tolerance that is negative or not finite.
+    Raises ValueError for a duration below 0, fewer than two samples or a tolerance that is negative or not
+    finite.
     """
 
     name: str
@@ -58,37 +58,19 @@ class FlatLine:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """For each sorted position the run it belongs to, up to and including it: anchor, times spanned, length."""
+    """For each sorted position its run: first value, first event time, rows up to and including it."""
 
     leaves: Bools
     anchor: NDArray[np.float64]
     since: NDArray[np.int64]
-    until: NDArray[np.int64]
     length: NDArray[np.int64]
 
 
-class FlatLineRule:
+class FlatLineRule(GroupedRule[FlatLine]):
     """A ``FlatLine`` over all groups of a partition."""
 
     def __init__(self, declared: FlatLine) -> None:
-        self._declared = declared
-        self._state = GroupState(1, _FIELDS)
-        self._book = Book(self._state)
-
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-        return self._declared.name
-
-    @property
-    def kind(self) -> str:
-        """``flatline``."""
-        return self._declared.kind
-
-    @property
-    def source(self) -> Source:
-        """What it samples."""
-        return self._declared.source
+        super().__init__(declared, 1, _FIELDS)
 
     def update(self, samples: Samples) -> list[Transition]:
         """Take the next samples and return the transitions in order of (cause, group)."""
@@ -96,31 +78,90 @@ class FlatLineRule:
         if not len(segments):
             return []
         self._state.cover(segments.groups)
-        runs = self._runs(segments, samples)
-        stuck = (runs.length >= self._declared.min_samples) & (
-            runs.until - runs.since >= self._declared.duration_ms
-        )
+        value, time = samples.value[segments.order], samples.time[segments.order]
+        runs, before = self._runs(segments, value, time)
+        stuck = runs.length >= self._declared.min_samples
+        stuck &= time - runs.since >= self._declared.duration_ms
         never = np.zeros_like(stuck)
         changes = self._book.step(samples, segments, Marks(stuck, runs.leaves, never, never))
-        closed = self._before(segments, runs, changes)
-        for name, column in (("anchor", runs.anchor), ("since", runs.since), ("until", runs.until)):
-            self._state[name][segments.groups] = column[segments.last]
-        self._state["length"][segments.groups] = runs.length[segments.last]
-        return [self._transition(samples, runs, change, closed) for change in changes]
+        return [
+            self._transition(samples, before if change.state == "close" else runs, change)
+            for change in changes
+        ]
 
-    def _runs(self, segments: Segments, samples: Samples) -> Runs:
-        value, time = samples.value[segments.order], samples.time[segments.order]
-        anchor = self._state["anchor"][segments.groups]
-        leaves = self._leaves(segments, value, anchor)
+    def _runs(
+        self, segments: Segments, value: NDArray[np.float64], time: NDArray[np.int64]
+    ) -> tuple[Runs, Runs]:
+        """Continue the runs of all groups; return them as they are after and were before each position."""
+        names = ("anchor", "since", "length")
+        carried = {name: self._state[name][segments.groups] for name in names}
+        leaves = departures(segments, value, carried["anchor"], self._declared.tolerance)
         began = segments.latest(leaves)
-        carried = segments.segment, began < 0
-        since = _running(np.minimum, segments, leaves, time, self._state["since"][segments.groups])
-        until = _running(np.maximum, segments, leaves, time, self._state["until"][segments.groups])
-        positions = np.arange(len(value))
-        length = np.where(
-            began < 0,
-            positions - segments.first + 1 + self._state["length"][segments.groups][carried[0]],
-            positions - began + 1,
+        inside = began >= 0
+        anchor = np.where(inside, value[began], carried["anchor"][segments.segment])
+        since = np.where(inside, time[began], carried["since"][segments.segment])
+        length = segments.run_length(~leaves, carried["length"] - 1) + 1
+        after = {"anchor": anchor, "since": since, "length": length}
+        before = {name: segments.before(after[name], carried[name]) for name in names}
+        for name in names:
+            self._state[name][segments.groups] = after[name][segments.last]
+        return Runs(leaves, anchor, since, length), Runs(leaves, **before)
+
+    def _transition(self, samples: Samples, runs: Runs, change: Change) -> Transition:
+        declared, value = self._declared, float(samples.value[change.sample])
+        anchor, since, length = (
+            float(runs.anchor[change.at]),
+            int(runs.since[change.at]),
+            int(runs.length[change.at]),
         )
-        held = np.where(began < 0, anchor[segments.segment], value[began])
-        return Runs(leaves, held, since, until, length)
+        time = int(samples.time[change.sample])
+        message = (
+            f"{declared.source} moves again: {value:g} after {length} samples at {anchor:g}"
+            if change.state == "close"
+            else f"{declared.source} is stuck at {anchor:g} for {(time - since) / 1000:g} s, {length} samples"
+        )
+        return Transition(
+            cause=int(samples.cause[change.sample]),
+            group=change.group,
+            state=change.state,
+            severity=declared.severity,
+            revision=change.revision,
+            opened_at=change.opened_at,
+            time=time,
+            value=value,
+            threshold=None,
+            message=message,
+            evidence={
+                "value": value,
+                "run_value": anchor,
+                "run_since": since,
+                "run_samples": length,
+                "tolerance": declared.tolerance,
+                "duration_ms": declared.duration_ms,
+            },
+        )
+
+
+def departures(
+    segments: Segments, value: NDArray[np.float64], anchor: NDArray[np.float64], tolerance: float
+) -> Bools:
+    """Return which sorted positions leave the run they find, each beginning the next.
+
+    ``anchor`` (one a segment, NaN for none) is the first value of the run carried into the batch. A step of
+    nothing never leaves and one beyond twice the tolerance always does; only steps in between need the run's
+    own first value, one after the other.
+    """
+    step = np.abs(value - segments.before(value, anchor))
+    leaves = ~(step <= 2.001 * tolerance)
+    leaves[segments.start] = ~(step[segments.start] <= tolerance)
+    unsure = (step > 0) & ~leaves
+    unsure[segments.start] = False
+    latest, began = segments.latest(leaves), -1
+    for at in np.flatnonzero(unsure).tolist():
+        if began < segments.first[at]:
+            began = -1
+        run = max(began, int(latest[at]))
+        first = value[run] if run >= 0 else anchor[segments.segment[at]]
+        if abs(value[at] - first) > tolerance:
+            leaves[at], began = True, at
+    return leaves

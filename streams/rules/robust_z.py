@@ -1,4 +1,4 @@
-"""Departures from a group's own history: a z-score against clipped, exponentially weighted mean and variance."""
+"""Departures from a group's own history: z-scores against a clipped, exponentially weighted mean and sd."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from schemas.results import Severity
 from streams.rules.base import Samples, Source, Transition, signature_of
-from streams.rules.book import BOOK_FIELDS, Book, Change, Limits, Marks, severity_of
+from streams.rules.book import BOOK_FIELDS, Change, Limits, Marks, severity_of
 from streams.rules.ewma import Ewma, History
+from streams.rules.grouped import GroupedRule
 from streams.rules.segments import Segments
-from streams.rules.state import GroupState
 
 Side = Literal["both", "above", "below"]
 
@@ -26,11 +26,11 @@ class RobustZ:
     """Alert when a value is ``raise_at`` standard deviations from its group's own history.
 
     The history is an exponentially weighted mean and variance (West 1979) with forgetting factor ``alpha``. A
-    departure enters it clipped to ``clip`` standard deviations (Huber's psi), so that anomalies do not poison it, yet
-    a lasting shift is learned in time. No alert in a group's first ``warmup`` samples, which are weighted
-    equally. ``min_sd`` is the smallest standard deviation believed, in the value's own unit: set it to the
-    sensor's resolution. Closes at ``clear_at``, critical at ``critical_at``. Values that are not finite, or
-    beyond 1e150, are passed over.
+    departure enters it clipped to ``clip`` standard deviations (Huber's psi), so that anomalies do not
+    poison it, yet a lasting shift is learned in time. No alert in a group's first ``warmup`` samples, which
+    are weighted equally. ``min_sd`` is the smallest standard deviation believed, in the value's own unit:
+    set it to the sensor's resolution. Closes at ``clear_at``, critical at ``critical_at``. Values that are
+    not finite, or beyond 1e150, are passed over.
 
     Raises ValueError for levels out of order and for parameters out of their ranges.
     """
@@ -74,32 +74,15 @@ class RobustZ:
         return signature_of(self, 1)
 
 
-class RobustZRule:
+class RobustZRule(GroupedRule[RobustZ]):
     """A ``RobustZ`` over all groups of a partition."""
 
     def __init__(self, declared: RobustZ) -> None:
-        self._declared = declared
+        super().__init__(
+            declared, 1, {"seen": ("<i8", 0), "mean": ("<f8", 0), "var": ("<f8", 0), **BOOK_FIELDS}
+        )
         self._limits = declared.limits()
         self._ewma = Ewma(declared.alpha, declared.clip, declared.warmup, declared.min_sd)
-        self._state = GroupState(
-            1, {"seen": ("<i8", 0), "mean": ("<f8", 0), "var": ("<f8", 0), **BOOK_FIELDS}
-        )
-        self._book = Book(self._state)
-
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-        return self._declared.name
-
-    @property
-    def kind(self) -> str:
-        """``robust_z``."""
-        return self._declared.kind
-
-    @property
-    def source(self) -> Source:
-        """What it samples."""
-        return self._declared.source
 
     def update(self, samples: Samples) -> list[Transition]:
         """Take the next samples and return the transitions in order of (cause, group)."""
@@ -137,7 +120,7 @@ class RobustZRule:
             time=int(samples.time[change.sample]),
             value=value,
             threshold=mean + (limit if z >= 0 else -limit) * sd,
-            message=f"{declared.source} {value:g} {what} {z:+.1f} standard deviations from its usual {mean:g}",
+            message=f"{declared.source} {value:g} {what} {z:+.1f} sd from its usual {mean:g}",
             evidence={
                 "value": value,
                 "z": z,
@@ -147,15 +130,3 @@ class RobustZRule:
                 "seen": int(history.seen[change.at]),
             },
         )
-
-    def advance(self, watermark: int, cause: int) -> list[Transition]:  # noqa: ARG002 - needs values, not time
-        """Return nothing: time alone is no departure."""
-        return []
-
-    def snapshot(self) -> bytes:
-        """Return the whole state."""
-        return self._state.pack()
-
-    def restore(self, state: bytes) -> None:
-        """Take over a snapshot."""
-        self._state.unpack(state)

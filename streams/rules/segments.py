@@ -1,22 +1,25 @@
-"""The samples of a batch laid out group by group, and the running operations that rules need within each group."""
+"""The samples of a batch laid out group by group, and the running operations of rules within each group."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
+Number = TypeVar("Number", np.int8, np.int64, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Positions of samples sorted stably by group, so that each group is one contiguous segment in processing order.
+    """Positions of samples sorted stably by group: each group is one segment, in processing order.
 
-    ``order`` maps sorted to original positions, both of shape (n,). ``groups``, ``start`` and ``stop`` have one
-    element a segment; ``segment`` and ``first`` have one a sorted position: its segment and where that begins.
+    ``order`` maps sorted to original positions, both of shape (n,). ``groups``, ``start`` and ``stop`` have
+    one element a segment; ``segment`` and ``first`` have one a sorted position: its segment and where that
+    begins.
     """
 
     order: Ints
@@ -63,15 +66,15 @@ class Segments:
         decided = self.latest(raised | cleared)
         return np.where(decided >= 0, raised[decided], carried[self.segment])
 
-    def before(self, after: NDArray[np.int8], carried: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Shift values that hold after each position to the next one of its segment, beginning with ``carried``."""
+    def before(self, after: NDArray[Number], carried: NDArray[Number]) -> NDArray[Number]:
+        """Shift values that hold after each position to the next of its segment, from ``carried`` on."""
         shifted = np.empty_like(after)
         shifted[1:] = after[:-1]
         shifted[self.start] = carried
         return shifted
 
     def run_length(self, mark: Bools, carried: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many positions up to and including each one are marked in a row, continuing ``carried`` runs."""
+        """Return how many positions up to and including each are marked in a row, after ``carried`` ones."""
         broken = self.latest(~mark)
         positions = np.arange(len(mark), dtype=np.int64)
         return np.where(broken >= 0, positions - broken, positions - self.first + 1 + carried[self.segment])

@@ -16,9 +16,9 @@ _MAGIC = b"TWRS"
 class GroupState:
     """Named arrays with one element a group, indexed by group code.
 
-    ``fields`` gives each array's little-endian dtype and the value of a group never seen. The size is one more than the largest code
-    seen, so that the binary form depends on the samples alone. ``layout`` numbers the meaning of the arrays: a
-    snapshot of another layout is refused.
+    ``fields`` gives each array's little-endian dtype and the value of a group never seen. The size is one
+    more than the largest code seen, so that the binary form depends on the samples alone. ``layout``
+    numbers the meaning of the arrays: a snapshot of another layout is refused.
     """
 
     def __init__(self, layout: int, fields: Mapping[str, tuple[str, float]]) -> None:

@@ -9,18 +9,18 @@ import numpy as np
 
 from schemas.results import Severity
 from streams.rules.base import Samples, Source, Transition, signature_of
-from streams.rules.book import BOOK_FIELDS, Book, Change, Limits, Marks, severity_of
+from streams.rules.book import BOOK_FIELDS, Change, Limits, Marks, severity_of
+from streams.rules.grouped import GroupedRule
 from streams.rules.segments import Segments
-from streams.rules.state import GroupState
 
 
 @dataclass(frozen=True)
 class Threshold:
     """Alert when a value is above (or below) a level.
 
-    Opens at the ``for_samples``-th breach in a row, closes at the first value that is not beyond ``clear`` (by default
-    the level itself), and is critical beyond ``critical``; the step back from critical has the same margin as the one
-    from the level to ``clear``. NaN says nothing and is passed over.
+    Opens at the ``for_samples``-th breach in a row, closes at the first value that is not beyond ``clear``
+    (by default the level itself), and is critical beyond ``critical``; the step back from critical has the
+    same margin as the one from the level to ``clear``. NaN says nothing and is passed over.
 
     Raises ValueError unless exactly one of ``above`` and ``below`` is given and the levels are in order.
     """
@@ -70,29 +70,12 @@ class Threshold:
         return signature_of(self, 1)
 
 
-class ThresholdRule:
+class ThresholdRule(GroupedRule[Threshold]):
     """A ``Threshold`` over all groups of a partition."""
 
     def __init__(self, declared: Threshold) -> None:
-        self._declared = declared
+        super().__init__(declared, 1, BOOK_FIELDS)
         self._limits = declared.limits()
-        self._state = GroupState(1, BOOK_FIELDS)
-        self._book = Book(self._state)
-
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-        return self._declared.name
-
-    @property
-    def kind(self) -> str:
-        """``threshold``."""
-        return self._declared.kind
-
-    @property
-    def source(self) -> Source:
-        """What it samples."""
-        return self._declared.source
 
     def update(self, samples: Samples) -> list[Transition]:
         """Take the next samples and return the transitions in order of (cause, group)."""
@@ -139,15 +122,3 @@ class ThresholdRule:
         if change.level == 2 and self._declared.critical is not None:
             return self._declared.critical
         return self._declared.level
-
-    def advance(self, watermark: int, cause: int) -> list[Transition]:  # noqa: ARG002 - time alone changes no level
-        """Return nothing: time alone crosses no level."""
-        return []
-
-    def snapshot(self) -> bytes:
-        """Return the whole state."""
-        return self._state.pack()
-
-    def restore(self, state: bytes) -> None:
-        """Take over a snapshot."""
-        self._state.unpack(state)
