@@ -63,8 +63,8 @@ class Columns:
     """The valid rows of one raw batch, in (offset, row) order, plus those rejected.
 
     All arrays have shape (n,). ``event_time`` and ``log_time`` are milliseconds since the Unix epoch.
-    ``numbers`` holds values in the canonical unit. ``raw(i)`` gives key and wire bytes of row ``i`` as one JSON
-    record (for late and dead letters), without keeping copies for rows that nobody asks for.
+    ``numbers`` holds values in the canonical unit. ``raw(i)`` gives key and wire bytes of row ``i`` as one
+    JSON record (for late and dead letters), without keeping copies for rows that nobody asks for.
     """
 
     topic: str
@@ -83,7 +83,9 @@ class Columns:
     def __len__(self) -> int:
         return len(self.offset)
 
-    def take(self, rows: NDArray[np.intp] | slice, start: int, next_: int, rejected: tuple[Rejected, ...] = ()) -> Columns:
+    def take(
+        self, rows: NDArray[np.intp] | slice, start: int, next_: int, rejected: tuple[Rejected, ...] = ()
+    ) -> Columns:
         """Return the given rows as a batch of their own that accounts for ``[start, next_)``."""
         where = np.arange(len(self))[rows]
         raw = self.raw

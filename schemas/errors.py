@@ -15,6 +15,7 @@ class ErrorCode(StrEnum):
     INVALID_TEXT = "invalid_text"
     NOT_FINITE = "not_finite"
     VALUE_OUT_OF_RANGE = "value_out_of_range"
+    UNKNOWN_KIND = "unknown_kind"
     UNKNOWN_QUANTITY = "unknown_quantity"
     UNKNOWN_UNIT = "unknown_unit"
     TIME_OUT_OF_RANGE = "time_out_of_range"

@@ -13,10 +13,11 @@ Severity = Literal["info", "warning", "critical"]
 class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One group's aggregates over one event-time window.
 
-    ``id`` is ``pipeline|group|start|end|revision`` and the same after any crash. Times are milliseconds since the epoch,
-    the window is ``[start, end)``. ``variance`` is the population variance. ``quantiles`` maps levels such as
-    ``"0.5"`` to values read from the sketch with relative accuracy ``alpha``; ``sketch`` is its binary form (base64 in JSON).
-    Revision 0 is published when the watermark passes ``end``; later revisions replace it.
+    ``id`` is ``pipeline|group|start|end|revision`` and the same after any crash. Times are milliseconds
+    since the epoch, the window is ``[start, end)``. ``variance`` is the population variance. ``quantiles``
+    maps levels such as ``"0.5"`` to values read from the sketch with relative accuracy ``alpha``;
+    ``sketch`` is its binary form (base64 in JSON). Revision 0 is published when the watermark passes
+    ``end``; later revisions replace it.
     """
 
     id: str
@@ -43,8 +44,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One transition of an alert.
 
     ``alert_id`` (``pipeline|rule|group|opened_at``) names the alert, ``id`` this transition of it
-    (``alert_id|revision``). ``time`` is the event time of the transition in milliseconds, ``offset`` the source
-    record that caused it. ``evidence`` holds what a person needs to judge it.
+    (``alert_id|revision``). ``time`` is the event time of the transition in milliseconds, ``offset`` the
+    source record that caused it. ``evidence`` holds what a person needs to judge it.
     """
 
     id: str
