@@ -59,6 +59,7 @@ class Engine:
         self._owned = {p for p, assigned in by_partition.items() if topics <= assigned}
         self._parked = {p: parked for p, parked in self._parked.items() if p in self._owned}
         self._metrics.rebalances.inc()
+        self._metrics.owned(self._owned)
         for partition in sorted(self._owned):
             self._start(partition)
 

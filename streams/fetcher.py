@@ -88,6 +88,7 @@ class Fetcher:
         config = self._config
         self._consumer = Consumer(
             {
+                "log_level": 3,
                 **config.connection,
                 "group.id": f"tidewatch-{config.app_id}-data",
                 "enable.auto.commit": False,

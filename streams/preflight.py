@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.config import EngineConfig, Stage
@@ -65,19 +65,19 @@ def _partition_counts(admin: AdminClient, config: EngineConfig, say: Callable[[s
 def _check_checkpoint(admin: AdminClient, config: EngineConfig, found: int | None, partitions: int) -> None:
     name = config.checkpoint_topic
     if found is None:
-        topic = NewTopic(
-            name,
-            partitions,
-            config={
-                "cleanup.policy": "delete",
-                "retention.ms": "-1",
-                "message.timestamp.type": "LogAppendTime",
-            },
-        )
-        admin.create_topics([topic])[name].result(30)
+        _create_checkpoint(admin, name, partitions)
     elif found != partitions:
         raise PartitionCountError(
             f"The source has {partitions} partitions, but {name} was written for {found}: keys have moved, so the state no longer "
             "belongs to them. Plan: (1) stop the workers; (2) start side by side under a new --app-id, which recomputes from the "
             "source; (3) once it has caught up, switch the readers over and delete the old checkpoint topic."
         )
+
+
+def _create_checkpoint(admin: AdminClient, name: str, partitions: int) -> None:
+    settings = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
+    try:
+        admin.create_topics([NewTopic(name, partitions, config=settings)])[name].result(30)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another worker was first
+            raise

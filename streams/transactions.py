@@ -41,6 +41,7 @@ class TransactionalWriter:
         self._timeout = timeout
         self._producer = Producer(
             {
+                "log_level": 3,
                 **connection,
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": int(timeout * 1000),

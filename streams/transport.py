@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from faust.serializers import codecs
+from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -25,6 +26,7 @@ class _AsItIs(codecs.Codec):
 
 
 codecs.register(BATCH_CODEC, _AsItIs())
+TRANSPORTS.aliases["tidewatch"] = "streams.transport:Transport"
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -59,6 +61,10 @@ class Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         await super().on_partitions_assigned(assigned, generation_id)
         self.app.engine.assigned((tp.topic, tp.partition) for tp in assigned)
+
+    async def on_stop(self) -> None:
+        await self.app.engine.close()
+        await super().on_stop()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield the next deliveries."""
@@ -126,6 +132,6 @@ class Consumer(driver.Consumer):
 
 
 class Transport(driver.Transport):
-    """Registered as ``tidewatch`` under ``faust.transports``."""
+    """Found by Faust under the scheme ``tidewatch``."""
 
     Consumer = Consumer

@@ -293,6 +293,7 @@ class Unit(threading.Thread):
             self._at_end.pop(topic, None)
         if batch.next == batch.start:
             return
+        self._metrics.received(len(batch))
         self._run_task(runner, delivery)
 
     def _run_task(self, runner: StageRunner, delivery: Delivery) -> None:
@@ -387,7 +388,7 @@ class Unit(threading.Thread):
         else:
             self._writer.write(records)
         self._ledger.records += 1
-        self._committed(positions, started, "state" if with_state else "emission", records)
+        self._committed(positions, started, "state" if with_state else "emission")
 
     def _write_with_state(self, records: list[Record], positions: dict[str, int]) -> None:
         lost_track = any(runner.lost_track for runner in self._runners.values())
@@ -428,7 +429,7 @@ class Unit(threading.Thread):
         admin.delete_records([TopicPartition(self._config.checkpoint_topic, self.partition, offset)])
         admin.poll(0)
 
-    def _committed(self, positions: dict[str, int], started: float, kind: str, records: list[Record]) -> None:
+    def _committed(self, positions: dict[str, int], started: float, kind: str) -> None:
         failpoint("commit-done", self.partition)
         config = self._config
         for topic, runner in self._runners.items():
@@ -438,7 +439,7 @@ class Unit(threading.Thread):
         took = now - started
         if self._pending and self._oldest_pending:
             self._metrics.end_to_end.observe(max(config.wall_clock() - self._oldest_pending, 0.0))
-        self._metrics.committed(kind, took, records, self.partition, positions)
+        self._metrics.committed(kind, took, self.partition, positions)
         self._pending = []
         self._recoveries = 0
         self.committed = positions

@@ -1,0 +1,106 @@
+"""A pipeline whose every output shows how many records came before it, so that a lost or doubled one is seen at once.
+
+Run as a program it is a worker: ``python counting.py SOURCE BOOTSTRAP [STATE_INTERVAL]``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from schemas.columns import Columns, RawBatch
+from streams.config import EngineConfig, Stage
+from streams.task import Blocks, Output
+
+NEVER = -(1 << 63)
+POISON = b"-666"
+
+
+def decode(batch: RawBatch) -> Columns:
+    """Decode records that are decimal integers; 'hang' makes the thread stick for ever."""
+    values = list(batch.values)
+    n = len(values)
+    if b"hang" in values:
+        time.sleep(3600)
+    numbers = np.array([float(value or 0) for value in values])
+    rows = np.zeros(n, np.int32)
+    return Columns(
+        batch.topic, batch.partition, batch.start, batch.next, batch.offsets, rows, batch.log_times,
+        batch.log_times, {"value": numbers}, {}, lambda i: (None, values[i] or b""),
+    )  # fmt: skip
+
+
+class Counting:
+    """Publish count and sum so far with every record; fail at a poisonous one."""
+
+    watermark = 0
+    max_event_time = NEVER
+
+    def __init__(self) -> None:
+        self.count = self.sum = 0
+
+    def process(self, columns: Columns) -> list[Output]:
+        outputs = []
+        for value in columns.numbers["value"]:
+            if value == float(POISON):
+                raise ValueError("poison")
+            self.count += 1
+            self.sum += int(value)
+            outputs.append(Output("result", None, b"%d %d" % (self.count, self.sum)))
+        return outputs
+
+    def advance(self, position: int, watermark: int) -> list[Output]:
+        return [Output("alert", None, b"idle %d %d" % (position, watermark))]
+
+    def snapshot(self, *, full: bool) -> Blocks:  # noqa: ARG002
+        return {"state": b"%d %d" % (self.count, self.sum)}
+
+    def restore(self, blocks: Mapping[str, bytes]) -> None:
+        if blocks:
+            self.count, self.sum = map(int, blocks["state"].split())
+
+
+def stage(source: str, signature: str = "counting-1") -> Stage:
+    """Return the stage on ``source``."""
+    outputs = {
+        "result": f"{source}.out",
+        "alert": f"{source}.alert",
+        "late": f"{source}.late",
+        "dead": f"{source}.dlq",
+    }
+    return Stage(source, decode, Counting, outputs, signature)  # type: ignore[arg-type]
+
+
+def work(source: str, bootstrap: str, state_interval: float) -> None:
+    """Run a worker until it is told to stop."""
+    from prometheus_client import CollectorRegistry
+
+    from streams.app import create_app
+    from streams.engine import Engine
+    from streams.metrics import Metrics
+    from streams.preflight import prepare
+
+    config = EngineConfig(
+        source, {"bootstrap.servers": bootstrap}, state_interval=state_interval, session_timeout=3.0
+    )
+    stages = [stage(source, os.environ.get("COUNTING_SIGNATURE", "counting-1"))]
+
+    def fatal(error: BaseException) -> None:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(3)
+
+    partitions = prepare(config, stages, lambda text: print(text, file=sys.stderr))
+    engine = Engine(config, stages, partitions, Metrics(CollectorRegistry()), fatal)
+    app = create_app(engine, datadir=tempfile.mkdtemp())
+    app.Worker(loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    work(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.5)
