@@ -146,7 +146,7 @@ class Fetcher:
     def _dispatch(self, messages: list[Message]) -> None:
         groups: dict[Source, list[Message]] = {}
         for message in messages:
-            source = (message.topic(), message.partition())
+            source = (str(message.topic()), int(message.partition() or 0))
             if message.error() is None:
                 group = groups.get(source)
                 if group is None:
@@ -166,7 +166,7 @@ class Fetcher:
         if feed is None or error is None:
             return
         if error.code() == KafkaError._PARTITION_EOF:
-            reached = max(feed.next, message.offset())
+            reached = max(feed.next, int(message.offset() or 0))
             batch = _empty(source, feed.next, reached)
             feed.next = reached
             self._deliver(Delivery(feed.ticket, batch, 0, at_end=True))
@@ -206,7 +206,7 @@ def _content_type(message: Message) -> str | None:
     headers = message.headers()
     if not headers:
         return None
-    for name, value in headers:
+    for name, value in dict(headers).items():
         if name == "content-type":
             return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
     return None

@@ -76,9 +76,9 @@ class StageRunner:
             HandlerError: the task fails whatever row is left out.
             Exception: the task failed for the first time here; restore and try again.
         """
-        columns = self.stage.decode(batch)
+        columns: Columns | None = self.stage.decode(batch)
         failpoint("batch-taken", self.partition)
-        if self.replaying:
+        if columns is not None and self.replaying:
             columns = self._replay(columns)
         outputs = [] if columns is None else self._process(columns)
         failpoint("batch-processed", self.partition)

@@ -33,6 +33,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The group member; its own fetching stays paused for good."""
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Pause the member's own fetching, then go on as Faust does."""
         self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(assigned))
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -55,14 +56,17 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let the units commit and close before anybody else owns their partitions."""
         await self.app.engine.revoked()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Open units for the partitions owned now; restoring goes on in the background."""
         await super().on_partitions_assigned(assigned, generation_id)
         self.app.engine.assigned((tp.topic, tp.partition) for tp in assigned)
 
     async def on_stop(self) -> None:
+        """Commit and close the units before leaving the group."""
         await self.app.engine.close()
         await super().on_stop()
 

@@ -125,7 +125,7 @@ class Unit(threading.Thread):
             while not self._stopping.is_set():
                 self._step()
             self._finish()
-        except BaseException as caught:  # noqa: BLE001 -- nothing may leave the thread unseen
+        except BaseException as caught:  # nothing may leave the thread unseen
             error = caught
         finally:
             for topic, ticket in self._tickets.items():
