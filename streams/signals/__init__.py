@@ -1,0 +1,1 @@
+"""Safety signals from counts of reports: disproportionality, sequential monitoring and their calibration."""
