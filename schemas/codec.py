@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
 from schemas import wire_arrow, wire_json
 from schemas.checks import LIMITS, Limits, check_finite, check_labels, check_routing, check_times
-from schemas.columns import Columns, RawBatch, Rejected
-from schemas.draft import Draft, Failure, compacted, merged
+from schemas.columns import Columns, Int64s, RawBatch, Rejected
+from schemas.draft import Draft, Failure, compacted, encode, merged
 from schemas.errors import ErrorCode
 from schemas.event_types import EventType
 
@@ -29,75 +27,56 @@ def decode(
     number of ``partitions``, Arrow rows whose key belongs to another one are rejected. The outcome for a
     record never depends on the others of its batch.
     """
-    sorted_out = _sort_out(batch, limits)
-    failures = sorted_out.failures
-    json_draft = _json_rows(batch, sorted_out.json, event, failures)
-    arrow = wire_arrow.decode_records(batch, sorted_out.arrow, event, failures)
+    sizes = _sizes(batch.values)
+    failures = _unusable(sizes, limits)
+    json, arrow_records = _by_form(batch, failures)
+    json_draft, bad = wire_json.decode_records(batch, json, sizes, event)
+    failures |= bad
+    arrow = wire_arrow.decode_records(batch, arrow_records, event, failures)
     draft = merged([json_draft, *arrow.drafts])
     _check(draft, event, limits)
     if partitions is not None and arrow.drafts:
-        from_arrow = np.isin(draft.record, np.array(sorted_out.arrow))
+        from_arrow = np.isin(draft.record, list(arrow.places))
         check_routing(draft, from_arrow, event.key, batch.partition, partitions)
     return _columns(batch, draft, failures, _raw_of(batch, draft, arrow))
 
 
-@dataclass(slots=True)
-class _Sorted:
-    """Indexes of records by wire form, and those of neither with the reason."""
-
-    json: Sequence[int]
-    arrow: list[int]
-    failures: dict[int, Failure]
+def _sizes(values: Sequence[bytes | None]) -> Int64s:
+    try:
+        return np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
+    except TypeError:
+        return np.fromiter((len(value or b"") for value in values), np.int64, len(values))
 
 
-def _sort_out(batch: RawBatch, limits: Limits) -> _Sorted:
-    n = len(batch)
+def _unusable(sizes: Int64s, limits: Limits) -> dict[int, Failure]:
+    """Return the records without a value and those that are too large."""
+    failures = {
+        i: Failure(ErrorCode.EMPTY, "the record has no value") for i in np.flatnonzero(sizes == 0).tolist()
+    }
+    for i in np.flatnonzero(sizes > limits.max_bytes).tolist():
+        failures[i] = Failure(ErrorCode.OVERSIZED, f"{sizes[i]} bytes, more than {limits.max_bytes}")
+    return failures
+
+
+def _by_form(batch: RawBatch, failures: dict[int, Failure]) -> tuple[Int64s, list[int]]:
+    """Return the indexes of the usable records in JSON and in Arrow form; adds those in neither to ``failures``."""
+    usable = np.ones(len(batch), bool)
+    usable[list(failures)] = False
     types = batch.content_types
-    plain = types is None or set(types) <= {None, JSON}
-    if plain and all(batch.values):
-        sizes = np.fromiter(map(len, batch.values), np.int64, n)  # type: ignore[arg-type]
-        if not (sizes > limits.max_bytes).any():
-            return _Sorted(range(n), [], {})
-    result = _Sorted([], [], {})
-    json_records: list[int] = []
-    for i, value in enumerate(batch.values):
-        form = _media_type(types[i] if types is not None else None)
-        failure = _unreadable(value, form, limits)
-        if failure is not None:
-            result.failures[i] = failure
-        else:
-            (json_records if form == JSON else result.arrow).append(i)
-    result.json = json_records
-    return result
+    if types is None or set(types) <= {None, JSON}:
+        return np.flatnonzero(usable), []
+    codes, distinct = encode(types)
+    forms = [_media_type(content_type) for content_type in distinct]
+    is_json = np.array([form == JSON for form in forms])[codes]
+    is_arrow = np.array([form == ARROW for form in forms])[codes]
+    for i in np.flatnonzero(usable & ~is_json & ~is_arrow).tolist():
+        failures[i] = Failure(ErrorCode.UNKNOWN_CONTENT_TYPE, f"content type {types[i]!r}")
+    return np.flatnonzero(usable & is_json), np.flatnonzero(usable & is_arrow).tolist()
 
 
 def _media_type(content_type: str | None) -> str:
     """Return the media type without parameters such as ``charset``."""
     return JSON if content_type is None else content_type.partition(";")[0].strip().lower()
-
-
-def _unreadable(value: bytes | None, form: str, limits: Limits) -> Failure | None:
-    if not value:
-        return Failure(ErrorCode.EMPTY, "the record has no value")
-    if len(value) > limits.max_bytes:
-        return Failure(ErrorCode.OVERSIZED, f"{len(value)} bytes, more than {limits.max_bytes}")
-    if form not in {JSON, ARROW}:
-        return Failure(ErrorCode.UNKNOWN_CONTENT_TYPE, f"content type {form!r}")
-    return None
-
-
-def _json_rows(
-    batch: RawBatch, records: Sequence[int], event: EventType, failures: dict[int, Failure]
-) -> Draft:
-    whole = len(records) == len(batch)
-    # None and empty values were sorted out before.
-    values = cast(Sequence[bytes], batch.values if whole else [batch.values[i] for i in records])
-    rows, bad = wire_json.decode_values(values, event) if records else ([], {})
-    index = np.fromiter(records, np.int64, len(records))
-    if bad:
-        failures.update((int(index[i]), failure) for i, failure in bad.items())
-        index = np.delete(index, list(bad))
-    return wire_json.draft_of(rows, index, batch.log_times[index], event)
 
 
 def _check(draft: Draft, event: EventType, limits: Limits) -> None:

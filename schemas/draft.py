@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.columns import Coded, Float64s, Int32s, Int64s
 from schemas.errors import ErrorCode
 
-Text = TypeVar("Text", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
 MAX_DETAIL = 200
 
 
@@ -63,22 +63,32 @@ class Draft:
         return column.values[int(column.codes[i])]
 
 
-def encode(texts: Iterable[Text], n: int) -> tuple[Int32s, list[Text]]:
+class Vocabulary(Generic[Key]):
+    """Distinct values in order of first appearance, and the codes that stand for them."""
+
+    def __init__(self) -> None:
+        # The factory hands out the next code in C, so that no Python code runs per row.
+        self._codes: defaultdict[Key, int] = defaultdict(count().__next__)
+
+    @property
+    def values(self) -> list[Key]:
+        """The value of each code."""
+        return list(self._codes)
+
+    def codes(self, keys: Iterable[Key], n: int) -> Int32s:
+        """Return the codes, shape (n,), of ``n`` values, giving out new ones where needed."""
+        return np.fromiter(map(self._codes.__getitem__, keys), np.int32, n)
+
+
+def encode(keys: Collection[Key]) -> tuple[Int32s, list[Key]]:
     """Return codes of shape (n,) and the distinct values in order of first appearance."""
-    # The factory hands out the next code in C, so that no Python code runs per row.
-    codes: defaultdict[Text, int] = defaultdict(count().__next__)
-    coded = np.fromiter(map(codes.__getitem__, texts), np.int32, n)
-    return coded, list(codes)
-
-
-def coded(texts: Iterable[str], n: int) -> Coded:
-    """Return a text column of ``n`` rows in coded form."""
-    return Coded(*encode(texts, n))
+    vocabulary: Vocabulary[Key] = Vocabulary()
+    return vocabulary.codes(keys, len(keys)), vocabulary.values
 
 
 def compacted(column: Coded) -> Coded:
     """Return the column without the values that no row has, in order of first appearance."""
-    codes, kept = encode(column.codes.tolist(), len(column.codes))
+    codes, kept = encode(column.codes.tolist())
     return Coded(codes, [column.values[code] for code in kept])
 
 
@@ -86,12 +96,9 @@ def joined(columns: Sequence[Coded]) -> Coded:
     """Return the rows of all columns one after the other, over one list of values."""
     if len(columns) == 1:
         return columns[0]
-    codes: defaultdict[str, int] = defaultdict(count().__next__)
-    parts = [
-        np.fromiter(map(codes.__getitem__, column.values), np.int32, len(column.values))[column.codes]
-        for column in columns
-    ]
-    return Coded(np.concatenate(parts) if parts else np.empty(0, np.int32), list(codes))
+    vocabulary: Vocabulary[str] = Vocabulary()
+    parts = [vocabulary.codes(column.values, len(column.values))[column.codes] for column in columns]
+    return Coded(np.concatenate(parts), vocabulary.values)
 
 
 def merged(drafts: Sequence[Draft]) -> Draft:

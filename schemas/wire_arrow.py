@@ -210,7 +210,7 @@ def _label(column: Any) -> tuple[Coded, NDArray[np.bool_]]:
     local = np.concatenate(codes)
     # Chunks repeat one another's values, and a sender's dictionary may hold unused ones, repeats and nulls.
     used, back = np.unique(local, return_inverse=True)
-    distinct, texts = encode([values[code] for code in used.tolist()], len(used))
+    distinct, texts = encode([values[code] for code in used.tolist()])
     final = distinct[back]
     nulls = np.array([text is None for text in texts], bool)[final]
     return Coded(final, [text or "" for text in texts]), nulls

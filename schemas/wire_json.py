@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import cast
 
 import msgspec
 import numpy as np
 
-from schemas.columns import Coded, Float64s, Int64s
-from schemas.draft import Draft, Failure, coded
+from schemas.columns import Coded, Float64s, Int32s, Int64s, RawBatch
+from schemas.draft import Draft, Failure, Vocabulary
 from schemas.errors import ErrorCode
 from schemas.event_types import EventType
 
@@ -21,6 +21,8 @@ MAX_DEPTH = 64
 """How deep ignored fields may nest: a fixed bound, as the interpreter's depends on the caller's stack."""
 
 _SEPARATOR = b",\n"
+# Structs of so many records fit the processor's cache, and one bad record slows down no others than these.
+_CHUNK = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _FAR = 2**62
@@ -30,29 +32,56 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 Structs = list[msgspec.Struct]
 
 
-def decode_values(values: Sequence[bytes], event: EventType) -> tuple[Structs, dict[int, Failure]]:
-    """Decode records to structs, in order, and say by index why the others are none.
+def decode_records(
+    batch: RawBatch, records: Int64s, sizes: Int64s, event: EventType
+) -> tuple[Draft, dict[int, Failure]]:
+    """Decode the records at the given indexes to columns, and say by index why the others are no events.
 
-    The result is that of decoding record by record, whichever way is taken.
+    ``sizes`` are the lengths of all values of the batch, none of which is empty among ``records``. The result is
+    that of decoding record by record.
     """
-    together = _decode_together(values, event)
+    builder = _Builder(event)
+    failures: dict[int, Failure] = {}
+    decoded: list[Int64s] = []
+    for first in range(0, len(records), _CHUNK):
+        chunk = records[first : first + _CHUNK]
+        rows, bad = decode_values(_values(batch, chunk), sizes[chunk], event)
+        failures.update((int(chunk[i]), failure) for i, failure in bad.items())
+        decoded.append(np.delete(chunk, list(bad)) if bad else chunk)
+        builder.add(rows)
+    index = np.concatenate([*decoded, np.empty(0, np.int64)])
+    return builder.draft(index, batch.log_times[index]), failures
+
+
+def _values(batch: RawBatch, records: Int64s) -> Sequence[bytes]:
+    first, last = int(records[0]), int(records[-1])
+    if last - first + 1 == len(records):
+        return cast(Sequence[bytes], batch.values[first : last + 1])
+    return cast(Sequence[bytes], [batch.values[i] for i in records.tolist()])
+
+
+def decode_values(
+    values: Sequence[bytes], sizes: Int64s, event: EventType
+) -> tuple[Structs, dict[int, Failure]]:
+    """Decode values of the given lengths to structs, in order, and say by index why the others are none."""
+    together = _decode_together(values, sizes, event)
     if together is not None:
         return together, {}
     return _decode_each(values, event)
 
 
-def _decode_together(values: Sequence[bytes], event: EventType) -> Structs | None:
+def _decode_together(values: Sequence[bytes], sizes: Int64s, event: EventType) -> Structs | None:
     """Decode all records by one call, or return None unless that provably equals decoding each.
 
-    Joined text can be valid where its parts are not: ``{"a":1`` and ``"b":2}`` make one object, and a
-    record holding two objects would restore the count. It is safe when every record begins with ``{``, ends
-    with ``}`` and the text has no other bracket or brace besides the enclosing array. For the separator
-    holds a line feed, which JSON forbids inside strings, so each record's first ``{`` and last ``}`` are
-    structure and no text; having no other bracket, what lies between must itself be balanced, so each
-    record is exactly one object.
+    Joined text can be valid where its parts are not: ``{"a":1`` and ``"b":2}`` make one object, and a record
+    holding two objects would restore the count. It is safe when every record begins with ``{`` and ends with
+    ``}``, and the text has no other ``{`` or ``[`` but the one that opens the array. For the separator holds a
+    line feed, which JSON forbids inside strings, so each record's first ``{`` and last ``}`` are structure and
+    no text. Valid text closes as many objects as it opens, so the n last braces are all that close any: the
+    object that a record opens is closed by that record's own end, and each record is exactly one object.
     """
     text = b"[" + _SEPARATOR.join(values) + b"]"
-    if not _flat(text, values):
+    if not _flat(text, sizes):
         return None
     try:
         if not text.isascii():
@@ -62,17 +91,15 @@ def _decode_together(values: Sequence[bytes], event: EventType) -> Structs | Non
         return None
 
 
-def _flat(text: bytes, values: Sequence[bytes]) -> bool:
-    n = len(values)
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, n) + len(_SEPARATOR)) - len(_SEPARATOR)
+def _flat(text: bytes, sizes: Int64s) -> bool:
+    ends = np.cumsum(sizes + len(_SEPARATOR)) - len(_SEPARATOR)
     starts = np.concatenate(([0], ends[:-1] + len(_SEPARATOR)))
     # Offsets into the text count the opening bracket: a record covers [start + 1, end + 1).
     characters = np.frombuffer(text, np.uint8)
     if (characters[starts + 1] != ord("{")).any() or (characters[ends] != ord("}")).any():
         return False
-    # Clearing bit 5 folds { onto [ and } onto ], so one comparison counts both.
-    folded = characters & 0xDF
-    return bool(np.count_nonzero(folded == ord("[")) == n + 1 == np.count_nonzero(folded == ord("]")))
+    # Clearing bit 5 folds { onto [, so one comparison counts both.
+    return bool(np.count_nonzero((characters & 0xDF) == ord("[")) == len(sizes) + 1)
 
 
 def _decode_each(values: Sequence[bytes], event: EventType) -> tuple[Structs, dict[int, Failure]]:
@@ -131,34 +158,50 @@ def _malformed(value: bytes, message: str) -> Failure:
     return Failure(ErrorCode.INVALID_TEXT, f"not valid Unicode text: {message}")
 
 
-def draft_of(rows: Structs, record: Int64s, log_time: Int64s, event: EventType) -> Draft:
-    """Turn structs, with the index and log time of their records, into columns."""
-    n = len(rows)
+class _Builder:
+    """Turns structs into columns, chunk by chunk, over one list of values a label."""
 
-    def column(name: str) -> Any:
-        return map(attrgetter(name), rows)
+    def __init__(self, event: EventType) -> None:
+        self._event = event
+        self._labels: dict[str, Vocabulary[str]] = {name: Vocabulary() for name in event.labels}
+        self._codes: dict[str, list[Int32s]] = {name: [np.empty(0, np.int32)] for name in event.labels}
+        numbers = (*event.numbers, *event.times)
+        self._numbers: dict[str, list[Float64s]] = {name: [np.empty(0)] for name in numbers}
+        self._times: list[Int64s] = [np.empty(0, np.int64)]
 
-    labels: dict[str, Coded] = {name: coded(column(name), n) for name in event.labels}
-    numbers = {name: _floats(column, name, n) for name in event.numbers}
-    numbers |= {name: _optional_times(column(name), n) for name in event.times}
-    return Draft(record, np.zeros(n, np.int32), log_time, _times(column, event.time, n), numbers, labels)
+    def add(self, rows: Structs) -> None:
+        n = len(rows)
+        for name, vocabulary in self._labels.items():
+            self._codes[name].append(vocabulary.codes(map(attrgetter(name), rows), n))
+        for name in self._event.numbers:
+            self._numbers[name].append(_floats(map(attrgetter(name), rows), n))
+        for name in self._event.times:
+            self._numbers[name].append(_optional_times(map(attrgetter(name), rows), n))
+        self._times.append(_times(list(map(attrgetter(self._event.time), rows))))
+
+    def draft(self, record: Int64s, log_time: Int64s) -> Draft:
+        labels = {
+            name: Coded(np.concatenate(self._codes[name]), vocabulary.values)
+            for name, vocabulary in self._labels.items()
+        }
+        numbers = {name: np.concatenate(parts) for name, parts in self._numbers.items()}
+        row = np.zeros(len(record), np.int32)
+        return Draft(record, row, log_time, np.concatenate(self._times), numbers, labels)
 
 
-def _floats(column: Callable[[str], Any], name: str, n: int) -> Float64s:
+def _floats(numbers: Iterable[float | None], n: int) -> Float64s:
+    # None, where the field is optional, converts to NaN.
+    return np.fromiter(numbers, np.float64, n)
+
+
+def _times(times: list[int | datetime]) -> Int64s:
     try:
-        return np.fromiter(column(name), np.float64, n)
-    except TypeError:
-        return np.fromiter((np.nan if value is None else value for value in column(name)), np.float64, n)
-
-
-def _times(column: Callable[[str], Any], name: str, n: int) -> Int64s:
-    try:
-        return np.fromiter(column(name), np.int64, n)
+        return np.fromiter(times, np.int64, len(times))
     except (TypeError, OverflowError):
-        return np.fromiter(map(_millis, column(name)), np.int64, n)
+        return np.fromiter(map(_millis, times), np.int64, len(times))
 
 
-def _optional_times(times: Any, n: int) -> Float64s:
+def _optional_times(times: Iterable[int | datetime | None], n: int) -> Float64s:
     return np.fromiter((np.nan if time is None else _millis(time) for time in times), np.float64, n)
 
 
