@@ -1,1 +1,1 @@
-"""Who puts events on topics: the producer, file replay and the simulators."""
+"""Who puts events on topics: the producer, replay of files, real weather and a simulator with known truth."""
