@@ -1,0 +1,137 @@
+"""The topic catalogue: every topic, what is on it, how it is partitioned and how long it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, Literal
+
+import msgspec
+
+from schemas.deadletters import dead_letter_topic
+from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
+from schemas.results import Alert, WindowSummary
+
+Partitioner = Literal["murmur2", "source"]
+Cleanup = Literal["delete", "compact"]
+Role = Literal["source", "result", "dead", "late", "checkpoint"]
+
+FOREVER: Final = None
+_LARGE: Final = 2 * 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it should be.
+
+    ``key`` names the field whose UTF-8 bytes are the record key. ``partitioner`` is ``murmur2`` of the key,
+    as Java producers do, or ``source``: the partition of the events that caused the record. ``retention``
+    None means for ever. ``max_bytes`` None leaves the broker's limit on a record.
+    """
+
+    name: str
+    role: Role
+    value: EventType | type[msgspec.Struct] | None
+    key: str
+    partitioner: Partitioner
+    retention: timedelta | None
+    cleanup: Cleanup = "delete"
+    partitions: int = 4
+    max_bytes: int | None = None
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic settings to apply.
+
+        LogAppendTime, lest replayed history be deleted for the age of its event times.
+        """
+        retention = -1 if self.retention is None else self.retention // timedelta(milliseconds=1)
+        settings = {
+            "cleanup.policy": self.cleanup,
+            "message.timestamp.type": "LogAppendTime",
+            "retention.ms": str(retention),
+        }
+        if self.max_bytes is not None:
+            settings["max.message.bytes"] = str(self.max_bytes)
+        return settings
+
+    @property
+    def derived(self) -> tuple[TopicSpec, ...]:
+        """The topics for dead and late letters of a source, kept as long as it; none for other topics.
+
+        They take records larger than the source's limit, since a letter is its event with more headers.
+        """
+        if self.role != "source":
+            return ()
+        letters = replace(self, partitioner="source", max_bytes=_LARGE)
+        return (
+            replace(letters, name=dead_letter_topic(self.name), role="dead"),
+            replace(letters, name=late_topic(self.name), role="late"),
+        )
+
+    def with_partitions(self, partitions: int) -> TopicSpec:
+        """Return the same topic with another number of partitions."""
+        return replace(self, partitions=partitions)
+
+
+def late_topic(topic: str) -> str:
+    """Return the topic that takes the late events of ``topic``."""
+    return f"{topic}.late"
+
+
+def checkpoint_topic(app: str) -> str:
+    """Return the topic that holds the checkpoints of an app."""
+    return f"tw.{app}.checkpoint"
+
+
+def checkpoint_spec(app: str, partitions: int) -> TopicSpec:
+    """Return an app's checkpoint topic, one partition for each of its source; the app itself deletes old records."""
+    name = checkpoint_topic(app)
+    return TopicSpec(name, "checkpoint", None, "block", "source", FOREVER, partitions=partitions)
+
+
+def _days(days: int) -> timedelta:
+    return timedelta(days=days)
+
+
+# name, role, what a record holds, key, partitioner, retention
+CATALOGUE: Final[tuple[TopicSpec, ...]] = (
+    TopicSpec("iot.sensor.reading.v1", "source", SENSOR_READING, "sensor_id", "murmur2", _days(7)),
+    TopicSpec("iot.sensor.window.v1", "result", WindowSummary, "group", "source", _days(30)),
+    TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
+    # Events about patients are kept no longer than their processing needs.
+    TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),
+)
+
+
+def all_topics(catalogue: Sequence[TopicSpec] = CATALOGUE) -> tuple[TopicSpec, ...]:
+    """Return the catalogue with the derived topics after their sources."""
+    return tuple(topic for spec in catalogue for topic in (spec, *spec.derived))
+
+
+def result_topics(catalogue: Sequence[TopicSpec] = CATALOGUE) -> tuple[TopicSpec, ...]:
+    """Return the topics that processors publish results and alerts to."""
+    return tuple(spec for spec in catalogue if spec.role == "result")
+
+
+def find_topic(name: str) -> TopicSpec:
+    """Return the catalogue's topic of this name, derived ones included.
+
+    Raises KeyError, naming the known topics, if there is none.
+    """
+    known = {spec.name: spec for spec in all_topics()}
+    if name not in known:
+        raise KeyError(f"no topic {name!r} in the catalogue, which has {', '.join(known)}")
+    return known[name]
+
+
+def event_type_of(name: str) -> EventType:
+    """Return the event type on a source topic.
+
+    Raises KeyError if the topic is not in the catalogue, TypeError if it holds no events.
+    """
+    value = find_topic(name).value
+    if not isinstance(value, EventType):
+        raise TypeError(f"topic {name!r} holds no events that the codec reads")
+    return value
