@@ -79,16 +79,13 @@ FENCED: Final = Definition("tidewatch_fenced", "Partitions lost to another worke
 LOST_RECORDS: Final = Definition(
     "tidewatch_lost_records", "Source records that retention removed before they were processed."
 )
-COMMITTED_RECORDS: Final = Definition(
-    "tidewatch_committed_records", "Records written by commits, checkpoints among them."
-)
 
 
 class Metrics:
     """The metrics of one worker in one registry.
 
-    Counters exist from the start with value 0 for each of their bounded labels, so that the first error is a rise that a rate
-    sees. Safe for use by several threads.
+    Counters exist from the start with value 0 for each of their bounded labels, so that the first error is
+    a rise that a rate sees. Safe for use by several threads.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -130,7 +127,6 @@ class Metrics:
         self.rebalances = counter(REBALANCES)
         self.fenced = counter(FENCED)
         self.lost_records = counter(LOST_RECORDS)
-        self.committed_records = counter(COMMITTED_RECORDS)
         self._start_at_zero()
 
     def received(self, events: int) -> None:
@@ -142,8 +138,8 @@ class Metrics:
     ) -> None:
         """Count a batch that went through its task, and what it caused.
 
-        ``events`` is the number of rows where a record may hold several, else that of the records; ``watermark`` is in
-        milliseconds.
+        ``events`` is the number of rows where a record may hold several, else that of the records;
+        ``watermark`` is in milliseconds.
         """
         self.events_processed.inc(len(batch) if events is None else events)
         if watermark > _NO_TIME:
@@ -234,7 +230,8 @@ def _definitions() -> list[Definition]:
 
 _PAGE: Final = """# Metrics of a worker
 
-Every worker exposes these to Prometheus. The page is generated: `python -m streams.metrics > docs/metrics.md`.
+Every worker exposes these to Prometheus.
+The page is generated: `python -m streams.metrics > docs/metrics.md`.
 
 | metric | type | labels | unit | meaning |
 |---|---|---|---|---|
