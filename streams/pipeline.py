@@ -1,0 +1,89 @@
+"""The declaration of a pipeline: what it reads, how it groups and windows, which rules watch it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.columns import Columns
+from schemas.event_types import EventType
+from streams.rules.base import Declaration
+from streams.task import OutputKind
+
+LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Keep the rows for which ``keep(columns)`` is true; ``name`` stands for the function in the pipeline's hash."""
+
+    name: str
+    keep: Callable[[Columns], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A number column computed from others, whole columns at once."""
+
+    name: str
+    compute: Callable[[Columns], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Tumbling:
+    """Tumbling event-time windows of ``size_ms``, aligned to the epoch."""
+
+    size_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """Aggregate a value by groups over windows, and watch it with rules.
+
+    Times are milliseconds. ``group_by`` names labels, the first of which is the record key; ``keep`` names labels carried along
+    (the first value seen of a group counts).
+    """
+
+    name: str
+    source: str
+    event: EventType
+    group_by: tuple[str, ...]
+    keep: tuple[str, ...] = ()
+    value: str = "value"
+    window: Tumbling = Tumbling(10_000)
+    out_of_orderness_ms: int = 2_000
+    allowed_lateness_ms: int = 0
+    idle_timeout_ms: int | None = 10_000
+    alpha: float = 0.01
+    levels: tuple[float, ...] = LEVELS
+    filters: tuple[Filter, ...] = ()
+    derived: tuple[Derived, ...] = ()
+    rules: tuple[Declaration, ...] = ()
+    results: str = "iot.sensor.window.v1"
+    alerts: str = "iot.sensor.alert.v1"
+    version: int = field(default=1)
+
+    @property
+    def outputs(self) -> dict[OutputKind, str]:
+        """The topic of each kind of output."""
+        return {
+            "result": self.results,
+            "alert": self.alerts,
+            "late": f"{self.source}.late",
+            "dead": f"{self.source}.dlq",
+        }
+
+    @property
+    def hash(self) -> str:
+        """A digest of everything that decides results; raise ``version`` when a function behind a name changes."""
+        parts = [
+            self.name, self.source, self.event.name, self.group_by, self.keep, self.value, self.window.size_ms,
+            self.out_of_orderness_ms, self.allowed_lateness_ms, self.alpha, self.levels,
+            [f.name for f in self.filters], [d.name for d in self.derived],
+            [rule.signature() for rule in self.rules], self.version,
+        ]  # fmt: skip
+        return hashlib.sha256(repr(parts).encode()).hexdigest()

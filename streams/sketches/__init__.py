@@ -1,0 +1,1 @@
+"""Linear sketches: integer counts over log-spaced bins."""

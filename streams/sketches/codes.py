@@ -1,0 +1,94 @@
+"""Many sketches at once: rows of ascending bin codes with counts, as in a sparse matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.sketches.mapping import Codes, Floats, LogMapping
+
+Ints = NDArray[np.int64]
+
+VERSION = 1
+
+
+def quantiles_many(
+    mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints, mins: Floats, maxs: Floats, levels: Floats
+) -> Floats:
+    """Return quantiles, shape (k, q), by linear interpolation inside bins, clipped to the exact minimum and maximum.
+
+    Row ``i`` of the ``k`` sketches has the codes ``codes[indptr[i]:indptr[i + 1]]``; no row may be empty.
+    """
+    total = np.cumsum(counts)
+    before = np.concatenate([[0], total])[indptr[:-1]]
+    size = total[indptr[1:] - 1] - before
+    target = before[:, None] + levels[None, :] * size[:, None]
+    bins = np.clip(np.searchsorted(total, target, side="left"), indptr[:-1, None], indptr[1:, None] - 1)
+    below = total[bins] - counts[bins]
+    lower, upper = mapping.bounds
+    low = np.maximum(lower[codes[bins]], mins[:, None])
+    high = np.minimum(upper[codes[bins]], maxs[:, None])
+    share = np.clip((target - below) / counts[bins], 0, 1)
+    return np.asarray(np.clip(low + (high - low) * share, mins[:, None], maxs[:, None]))
+
+
+def encode_many(mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints) -> list[bytes]:
+    """Return each row as bytes: version, mapping, then (step to the next code, count) as LEB128 integers."""
+    steps = np.diff(codes.astype(np.int64), prepend=0)
+    steps[indptr[:-1]] = codes[indptr[:-1]]
+    numbers = np.empty(2 * len(codes), np.uint64)
+    numbers[0::2], numbers[1::2] = steps, counts
+    stream, ends = _leb128(numbers)
+    cuts = np.concatenate([[0], ends])[2 * indptr].tolist()
+    header = _header(mapping)
+    return [header + stream[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def decode_many(mapping: LogMapping, sketches: list[bytes]) -> tuple[Ints, Codes, Ints]:
+    """Read rows back as ``(indptr, codes, counts)``.
+
+    Raises:
+        ValueError: a sketch has another version or another mapping, or is cut short.
+    """
+    header = _header(mapping)
+    if not all(sketch.startswith(header) for sketch in sketches):
+        raise ValueError("a sketch has another version or accuracy; re-bin it before merging")
+    bodies = [sketch[len(header) :] for sketch in sketches]
+    stream = np.frombuffer(b"".join(bodies), np.uint8)
+    last = np.flatnonzero(stream < 128)
+    starts = np.concatenate([[0], last[:-1] + 1]) if len(last) else last
+    place = np.arange(len(stream)) - np.repeat(starts, np.diff(np.concatenate([starts, [len(stream)]])))
+    numbers = np.add.reduceat((stream & 127).astype(np.int64) << (7 * place), starts) if len(last) else starts
+    ends = np.searchsorted(last, np.cumsum([len(body) for body in bodies]), side="left")
+    indptr = np.concatenate([[0], ends]) // 2
+    if (len(stream) and stream[-1] >= 128) or len(numbers) % 2:
+        raise ValueError("a sketch is cut short")
+    steps, counts = numbers[0::2], numbers[1::2]
+    running = np.cumsum(steps)
+    offset = np.concatenate([[0], running])[indptr[:-1]]
+    codes = (running - np.repeat(offset, np.diff(indptr))).astype(np.int32)
+    return indptr.astype(np.int64), codes, counts
+
+
+def _header(mapping: LogMapping) -> bytes:
+    return bytes([VERSION]) + np.array([mapping.alpha, mapping.min_value], "<f4").tobytes()
+
+
+def _leb128(numbers: NDArray[np.uint64]) -> tuple[bytes, Ints]:
+    length = np.ones(len(numbers), np.int64)
+    rest = numbers >> np.uint64(7)
+    while rest.any():
+        length += rest > 0
+        rest >>= np.uint64(7)
+    ends = np.cumsum(length)
+    stream = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
+    at, rest, left = ends - length, numbers.copy(), length.copy()
+    index = np.arange(len(numbers))
+    while len(index):
+        more = left[index] > 1
+        stream[at[index]] = (rest[index] & np.uint64(127)).astype(np.uint8) | (more.astype(np.uint8) << 7)
+        rest[index] >>= np.uint64(7)
+        at[index] += 1
+        left[index] -= 1
+        index = index[more]
+    return stream.tobytes(), ends

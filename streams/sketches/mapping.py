@@ -1,0 +1,83 @@
+"""The mapping from values to log-spaced bins (DDSketch, Masson, Rim and Lee 2019), settled by a table of edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LogMapping:
+    """Bins whose edges grow by gamma = (1 + alpha) / (1 - alpha), for both signs, with a zero bin between.
+
+    Codes are in ``[0, n_bins)`` and rise with the value: negative overflow, negative bins, the zero bin (|x| < min_value),
+    positive bins, positive overflow. The logarithm only guesses a bin; the edges, correctly rounded from exact decimal arithmetic
+    and so the same on every platform, decide.
+    """
+
+    alpha: float = 0.01
+    min_value: float = 1e-9
+    max_value: float = 1e12
+
+    def __post_init__(self) -> None:
+        if not (0 < self.alpha < 1 and 0 < self.min_value < self.max_value):
+            raise ValueError("alpha must be in (0, 1) and min_value in (0, max_value)")
+
+    @cached_property
+    def edges(self) -> Floats:
+        """The edges of the positive bins, ascending, shape (k + 1,)."""
+        with localcontext() as context:
+            context.prec = 40
+            alpha = Decimal(repr(self.alpha))
+            gamma = (1 + alpha) / (1 - alpha)
+            edge, edges = Decimal(repr(self.min_value)), []
+            while not edges or edges[-1] < self.max_value:
+                edges.append(float(edge))
+                edge *= gamma
+        return np.array(edges)
+
+    @cached_property
+    def n_side(self) -> int:
+        """The number of bins of one sign."""
+        return len(self.edges) - 1
+
+    @property
+    def n_bins(self) -> int:
+        """The number of bins in all."""
+        return 2 * self.n_side + 3
+
+    def index(self, values: Floats) -> Codes:
+        """Return the bin of each value.
+
+        Raises:
+            ValueError: a value is NaN.
+        """
+        size = np.abs(values)
+        if np.isnan(size).any():
+            raise ValueError("NaN has no bin; leave such values out")
+        n = self.n_side
+        gamma = (1 + self.alpha) / (1 - self.alpha)
+        with np.errstate(divide="ignore"):
+            guess = np.floor(np.log(size / self.min_value) / np.log(gamma))
+        k = np.clip(guess, 0, n - 1).astype(np.int32)
+        edges = self.edges
+        k -= (size < edges[k]) & (k > 0)
+        k += (size >= edges[k + 1]).astype(np.int32)
+        k[size < edges[0]] = -1
+        codes = np.where(values < 0, n - k, n + 2 + k)
+        return np.asarray(np.where(k < 0, n + 1, codes), np.int32)
+
+    @cached_property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Lower and upper bound of every bin, by code."""
+        edges = self.edges
+        lower = np.concatenate([[-np.inf], -edges[:0:-1], [-edges[0]], edges[:-1], [edges[-1]]])
+        upper = np.concatenate([[-edges[-1]], -edges[-2::-1], [edges[0]], edges[1:], [np.inf]])
+        return lower, upper

@@ -1,0 +1,13 @@
+"""The watermark: bounded out-of-orderness, row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+BEGINNING = -(1 << 62)
+
+
+def watermarks(before: int, time: NDArray[np.int64], out_of_orderness: int) -> NDArray[np.int64]:
+    """Return the watermark after each row, given the one before the first; all in milliseconds."""
+    return np.maximum(np.maximum.accumulate(time) - out_of_orderness, before)

@@ -1,0 +1,190 @@
+"""One tumbling window over all groups of a partition: aggregates in arrays, the sketch as a log of bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.sketches.mapping import Codes, Floats
+
+Ints = NDArray[np.int64]
+
+_FLOATS = ("sum", "shift", "from_shift", "squares", "min", "max", "first", "last")
+_INTS = ("count", "first_time", "last_time", "late")
+_COMPACT_AFTER = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A window's groups in order of their codes: aggregates of shape (k,), sketches as sparse rows."""
+
+    start: int
+    group: NDArray[np.int32]
+    count: Ints
+    floats: dict[str, Floats]
+    indptr: Ints
+    codes: Codes
+    counts: Ints
+
+    @property
+    def mean(self) -> Floats:
+        """The mean of each group."""
+        return self.floats["sum"] / self.count
+
+    @property
+    def variance(self) -> Floats:
+        """The population variance, from squares about each group's first value so that a large mean costs no digits."""
+        drift = self.floats["from_shift"]
+        return np.maximum(self.floats["squares"] - drift * drift / self.count, 0.0) / self.count
+
+    def column(self, name: str) -> Floats:
+        """Return an aggregate by name."""
+        if name in ("mean", "variance"):
+            return self.mean if name == "mean" else self.variance
+        return self.count.astype(np.float64) if name == "count" else self.floats[name]
+
+
+class Window:
+    """The open window ``[start, start + size)``; updates go straight into state in row order, whatever the batches.
+
+    A slot is one group's place in the arrays, given at its first row. ``fired`` says that revision 0 is published.
+    """
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.fired = False
+        self._slots = np.full(64, -1, np.int32)
+        self._group = np.empty(64, np.int32)
+        self._columns: dict[str, NDArray[np.float64] | Ints] = {name: np.zeros(64) for name in _FLOATS}
+        self._columns |= {name: np.zeros(64, np.int64) for name in _INTS}
+        self._used = 0
+        self._log: list[Ints] = []
+        self._log_size = 0
+        self._keys = np.empty(0, np.int64)
+        self._counts = np.empty(0, np.int64)
+
+    @property
+    def touched_late(self) -> bool:
+        """Whether rows came after revision 0."""
+        return bool(self._columns["late"][: self._used].any())
+
+    def update(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes) -> None:
+        """Add rows in record order."""
+        slot = self._slots_of(group, value)
+        c = self._columns
+        np.add.at(c["count"], slot, 1)
+        np.add.at(c["sum"], slot, value)
+        delta = value - c["shift"][slot]
+        np.add.at(c["from_shift"], slot, delta)
+        np.add.at(c["squares"], slot, delta * delta)
+        np.minimum.at(c["min"], slot, value)
+        np.maximum.at(c["max"], slot, value)
+        self._update_ends(slot, value, time)
+        if self.fired:
+            c["late"][slot] = 1
+        self._log.append((group.astype(np.int64) << 16) | codes)
+        self._log_size += len(codes)
+        if self._log_size > max(_COMPACT_AFTER, len(self._keys)):
+            self._compact()
+
+    def closed(self, *, only_late: bool = False) -> Closed:
+        """Return the window's content, or that of the groups that late rows touched."""
+        self._compact()
+        slots = np.arange(self._used)
+        if only_late:
+            slots = slots[self._columns["late"][: self._used] > 0]
+        slots = slots[np.argsort(self._group[slots])]
+        group = self._group[slots]
+        low = np.searchsorted(self._keys, group.astype(np.int64) << 16)
+        high = np.searchsorted(self._keys, (group.astype(np.int64) + 1) << 16)
+        size = high - low
+        indptr = np.concatenate([[0], np.cumsum(size)])
+        take = np.arange(indptr[-1]) + np.repeat(low - indptr[:-1], size)
+        floats = {name: np.asarray(self._columns[name][slots], np.float64) for name in _FLOATS}
+        counts = np.asarray(self._columns["count"][slots], np.int64)
+        codes = (self._keys[take] & 0xFFFF).astype(np.int32)
+        return Closed(self.start, group, counts, floats, indptr, codes, self._counts[take])
+
+    def pack(self) -> bytes:
+        """Return the state, the same bytes for the same content."""
+        self._compact()
+        order = np.argsort(self._group[: self._used])
+        columns = {name: column[: self._used][order].tobytes() for name, column in self._columns.items()}
+        return msgspec.msgpack.encode(
+            [self.start, self.fired, self._group[: self._used][order].tobytes(), columns,
+             self._keys.tobytes(), self._counts.tobytes()]
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Window:
+        """Return the window of a packed state."""
+        start, fired, group, columns, keys, counts = msgspec.msgpack.decode(data)
+        window = cls(start)
+        window.fired = fired
+        window._group = np.frombuffer(group, np.int32).copy()
+        window._used = len(window._group)
+        for name, column in columns.items():
+            window._columns[name] = np.frombuffer(column, np.int64 if name in _INTS else np.float64).copy()
+        size = int(window._group.max(initial=0)) + 1
+        window._slots = np.full(size, -1, np.int32)
+        window._slots[window._group] = np.arange(window._used, dtype=np.int32)
+        window._keys, window._counts = np.frombuffer(keys, np.int64), np.frombuffer(counts, np.int64)
+        return window
+
+    def _slots_of(self, group: NDArray[np.int32], value: Floats) -> NDArray[np.int32]:
+        highest = int(group.max())
+        if highest >= len(self._slots):
+            grown = np.full(max(highest + 1, 2 * len(self._slots)), -1, np.int32)
+            grown[: len(self._slots)] = self._slots
+            self._slots = grown
+        slot = self._slots[group]
+        if (slot < 0).any():
+            missing = np.flatnonzero(slot < 0)
+            new, first = np.unique(group[missing], return_index=True)
+            self._open(new, value[missing[first]])
+            slot = self._slots[group]
+        return slot
+
+    def _open(self, groups: NDArray[np.int32], first_value: Floats) -> None:
+        begin, end = self._used, self._used + len(groups)
+        if end > len(self._group):
+            size = max(end, 2 * len(self._group))
+            self._group = np.resize(self._group, size)
+            self._columns = {name: np.resize(column, size) for name, column in self._columns.items()}
+        here = slice(begin, end)
+        for name in (*_FLOATS, *_INTS):
+            self._columns[name][here] = 0
+        self._columns["min"][here], self._columns["max"][here] = np.inf, -np.inf
+        self._columns["first_time"][here] = np.iinfo(np.int64).max
+        self._columns["last_time"][here] = np.iinfo(np.int64).min
+        self._columns["shift"][here] = first_value
+        self._group[here] = groups
+        self._slots[groups] = np.arange(begin, end, dtype=np.int32)
+        self._used = end
+
+    def _update_ends(self, slot: NDArray[np.int32], value: Floats, time: Ints) -> None:
+        """First and last by event time; of equal times the earlier record is first and the later one last."""
+        c = self._columns
+        was = c["first_time"][slot]
+        np.minimum.at(c["first_time"], slot, time)
+        rows = np.flatnonzero((time == c["first_time"][slot]) & (time < was))[::-1]
+        c["first"][slot[rows]] = value[rows]
+        np.maximum.at(c["last_time"], slot, time)
+        rows = np.flatnonzero(time == c["last_time"][slot])
+        c["last"][slot[rows]] = value[rows]
+
+    def _compact(self) -> None:
+        if not self._log:
+            return
+        keys, counts = np.unique(np.concatenate(self._log), return_counts=True)
+        if len(self._keys):
+            together = np.concatenate([self._keys, keys])
+            keys, inverse = np.unique(together, return_inverse=True)
+            both = np.zeros(len(keys), np.int64)
+            np.add.at(both, inverse, np.concatenate([self._counts, counts]))
+            counts = both
+        self._keys, self._counts = keys, counts.astype(np.int64)
+        self._log, self._log_size = [], 0
