@@ -61,7 +61,7 @@ class LocalKafka:
         node.wait(_GRACE_SECONDS)
 
     def restart(self, index: int, *, seconds: float = 60.0) -> None:
-        """Start broker ``index`` again on its data and ports; return when the cluster sees it."""
+        """Start broker ``index`` again on its data and ports; return when its replicas are in sync."""
         node = self.nodes[index]
         if node.running:
             raise StartError(f"broker {node.number} is still running")
@@ -71,7 +71,7 @@ class LocalKafka:
     def await_ready(self, seconds: float = 60.0) -> None:
         """Return once the cluster answers with all the brokers that run; raises StartError."""
         running = [node for node in self.nodes if node.running]
-        await_ready(self.bootstrap, len(running), seconds, lambda: _check_alive(running))
+        await_ready([node.bootstrap for node in running], seconds, lambda: _check_alive(running))
 
     def stop(self) -> None:
         """Stop all brokers, kill those that do not end in time (10 s where data are kept), remove temporary data."""
@@ -137,7 +137,7 @@ def start_brokers(
             kafka.watchdog = _start_watchdog(home if directory is None else None)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         with ThreadPoolExecutor(count) as pool:
-            list(pool.map(lambda node: node.format(cluster_id), nodes))
+            list(pool.map(lambda node: node.format(cluster_id, kafka._group), nodes))
         for node in nodes:
             node.start(kafka._group)
         kafka.await_ready(seconds)

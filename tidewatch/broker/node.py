@@ -71,7 +71,7 @@ class Node:
         """Whether the process is alive (a stopped one, as by SIGSTOP, is)."""
         return self.process is not None and self.process.poll() is None
 
-    def format(self, cluster_id: str) -> None:
+    def format(self, cluster_id: str, group: int | None = None) -> None:
         """Write the settings, and prepare an empty data directory for the cluster."""
         (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
         self._settings.write_text(render(self.properties), encoding="utf-8")
@@ -79,7 +79,11 @@ class Node:
             return
         tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(self._settings))
         done = subprocess.run(
-            self.java.command(self.directory, *tool), capture_output=True, text=True, check=False
+            self.java.command(self.directory, *tool),
+            capture_output=True,
+            text=True,
+            check=False,
+            process_group=group,
         )
         if done.returncode:
             raise StartError(

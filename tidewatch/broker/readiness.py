@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -13,30 +13,33 @@ from tidewatch.broker.errors import StartError
 _POLL_SECONDS = 0.05
 
 
-def await_ready(bootstrap: str, brokers: int, seconds: float, alive: Callable[[], None]) -> None:
-    """Return once ``brokers`` brokers are in the metadata and a transactional producer was initialised.
+def await_ready(addresses: Sequence[str], seconds: float, alive: Callable[[], None]) -> None:
+    """Return once each broker sees all the others, their replicas are in sync, and a transactional producer can write.
 
-    The latter makes the transaction log and writes a record to it, acknowledged by all its replicas. ``alive`` is called
-    between attempts and raises when waiting is pointless. Raises StartError after ``seconds``.
+    The producer's start makes the transaction log and writes a record to it, acknowledged by all in-sync replicas.
+    ``alive`` is called between attempts and raises when waiting is pointless. Raises StartError after ``seconds``.
     """
     deadline = time.monotonic() + seconds
+    for address in addresses:
+        # One client a broker: the others may answer for one that is still away.
+        admin = AdminClient(_quiet(address))
+        while not _sees(admin, len(addresses)):
+            _wait(deadline, seconds, alive, f"{address} to see {len(addresses)} brokers in sync")
+    producer = Producer(
+        _quiet(",".join(addresses)) | {"transactional.id": "tidewatch.ready", "transaction.timeout.ms": 5000}
+    )
+    while not _writes(producer):
+        _wait(deadline, seconds, alive, "a transactional producer")
+
+
+def _quiet(addresses: str) -> dict[str, str | int | float | bool]:
     # While the ports are still closed librdkafka's log would be a wall of refused connections.
-    quiet: dict[str, str | int | float] = {
-        "bootstrap.servers": bootstrap,
+    return {
+        "bootstrap.servers": addresses,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 100,
         "log_level": 0,
     }
-    admin = AdminClient({**quiet, "topic.metadata.refresh.interval.ms": -1})
-    while not _sees(admin, brokers):
-        alive()
-        _check(deadline, seconds, f"{brokers} brokers in the metadata")
-        time.sleep(_POLL_SECONDS)
-    producer = Producer({**quiet, "transactional.id": "tidewatch.ready", "transaction.timeout.ms": 5000})
-    while not _writes(producer):
-        alive()
-        _check(deadline, seconds, "a transactional producer")
-        time.sleep(_POLL_SECONDS)
 
 
 def _sees(admin: AdminClient, brokers: int) -> bool:
@@ -44,7 +47,9 @@ def _sees(admin: AdminClient, brokers: int) -> bool:
         metadata = admin.list_topics(timeout=1.0)
     except KafkaException:
         return False
-    return len(metadata.brokers) == brokers and metadata.controller_id > 0
+    partitions = [each for topic in metadata.topics.values() for each in topic.partitions.values()]
+    in_sync = all(len(each.isrs) >= min(len(each.replicas), brokers) for each in partitions)
+    return len(metadata.brokers) == brokers and in_sync
 
 
 def _writes(producer: Producer) -> bool:
@@ -57,6 +62,8 @@ def _writes(producer: Producer) -> bool:
     return True
 
 
-def _check(deadline: float, seconds: float, what: str) -> None:
+def _wait(deadline: float, seconds: float, alive: Callable[[], None], what: str) -> None:
+    alive()
     if time.monotonic() > deadline:
         raise StartError(f"Kafka was not ready after {seconds:.0f} s: still waiting for {what}")
+    time.sleep(_POLL_SECONDS)
