@@ -10,4 +10,4 @@ BEGINNING = -(1 << 62)
 
 def watermarks(before: int, time: NDArray[np.int64], out_of_orderness: int) -> NDArray[np.int64]:
     """Return the watermark after each row, given the one before the first; all in milliseconds."""
-    return np.maximum(np.maximum.accumulate(time) - out_of_orderness, before)
+    return np.asarray(np.maximum(np.maximum.accumulate(time) - out_of_orderness, before), np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -58,7 +59,7 @@ class Window:
         self.fired = False
         self._slots = np.full(64, -1, np.int32)
         self._group = np.empty(64, np.int32)
-        self._columns: dict[str, NDArray[np.float64] | Ints] = {name: np.zeros(64) for name in _FLOATS}
+        self._columns: dict[str, NDArray[Any]] = {name: np.zeros(64) for name in _FLOATS}
         self._columns |= {name: np.zeros(64, np.int64) for name in _INTS}
         self._used = 0
         self._log: list[Ints] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,7 +43,7 @@ def encode_many(mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints) -
     stream, ends = _leb128(numbers)
     cuts = np.concatenate([[0], ends])[2 * indptr].tolist()
     header = _header(mapping)
-    return [header + stream[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [header + stream[a:b] for a, b in pairwise(cuts)]
 
 
 def decode_many(mapping: LogMapping, sketches: list[bytes]) -> tuple[Ints, Codes, Ints]:

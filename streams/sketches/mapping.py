@@ -37,7 +37,8 @@ class LogMapping:
             context.prec = 40
             alpha = Decimal(repr(self.alpha))
             gamma = (1 + alpha) / (1 - alpha)
-            edge, edges = Decimal(repr(self.min_value)), []
+            edge = Decimal(repr(self.min_value))
+            edges: list[float] = []
             while not edges or edges[-1] < self.max_value:
                 edges.append(float(edge))
                 edge *= gamma

@@ -92,10 +92,11 @@ def work(source: str, bootstrap: str, state_interval: float) -> None:
     stages = [stage(source, os.environ.get("COUNTING_SIGNATURE", "counting-1"))]
 
     def fatal(error: BaseException) -> None:
-        print(error, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
         os._exit(3)
 
-    partitions = prepare(config, stages, lambda text: print(text, file=sys.stderr))
+    partitions = prepare(config, stages, lambda _: None)
     engine = Engine(config, stages, partitions, Metrics(CollectorRegistry()), fatal)
     app = create_app(engine, datadir=tempfile.mkdtemp())
     app.Worker(loglevel="INFO", redirect_stdouts=False).execute_from_commandline()

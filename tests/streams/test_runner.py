@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,7 +59,7 @@ def test_replay_gives_the_same_outputs_wherever_it_is_cut(cuts: list[int], at: i
     replaying = runner(restored(b"%d %d" % (at, at * (at + 1) // 2), at, at + more))
     edges = sorted({at, 20, *(cut for cut in cuts if cut > at)})
     outputs: list[bytes | None] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         outputs += texts(replaying.take(batch(values[start:end], start)))
     assert outputs == whole[at + more :]
 
@@ -100,7 +102,7 @@ def test_skipped_rows_stay_skipped_in_a_replay() -> None:
 
 def test_a_failure_that_no_row_explains_is_an_error() -> None:
     class Broken(Counting):
-        def process(self, columns: object) -> list[Output]:
+        def process(self, columns: object) -> list[Output]:  # noqa: ARG002
             raise RuntimeError("always")
 
     suspect = runner()

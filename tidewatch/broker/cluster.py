@@ -65,7 +65,7 @@ class LocalKafka:
         node = self.nodes[index]
         if node.running:
             raise StartError(f"broker {node.number} is still running")
-        node.start(self._group)
+        node.start(self.group)
         self.await_ready(seconds)
 
     def await_ready(self, seconds: float = 60.0) -> None:
@@ -97,7 +97,8 @@ class LocalKafka:
         self.stop()
 
     @property
-    def _group(self) -> int | None:
+    def group(self) -> int | None:
+        """Process group of the brokers, where a watchdog leads one."""
         return self.watchdog.pid if self.watchdog is not None else None
 
     def _end_watchdog(self) -> None:
@@ -137,9 +138,9 @@ def start_brokers(
             kafka.watchdog = _start_watchdog(home if directory is None else None)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         with ThreadPoolExecutor(count) as pool:
-            list(pool.map(lambda node: node.format(cluster_id, kafka._group), nodes))
+            list(pool.map(lambda node: node.format(cluster_id, kafka.group), nodes))
         for node in nodes:
-            node.start(kafka._group)
+            node.start(kafka.group)
         kafka.await_ready(seconds)
     except BaseException:
         kafka.stop()

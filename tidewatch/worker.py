@@ -1,0 +1,66 @@
+"""Runs one worker process: preflight, metrics port, engine and Faust app, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from streams.app import create_app
+from streams.config import EngineConfig
+from streams.engine import Engine
+from streams.errors import EngineError
+from streams.metrics import Metrics
+from streams.pipeline import Pipeline
+from streams.preflight import prepare
+from streams.stages import stage_of
+
+EXIT_REFUSED = 3
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def run_worker(
+    config: EngineConfig,
+    pipelines: Sequence[Pipeline],
+    *,
+    metrics_port: int,
+    metrics_host: str,
+    log_level: str,
+) -> None:
+    """Run a worker on the calling thread; leaves the process with code 0 when stopped, 3 when it refuses to go on.
+
+    Delivery: effectively once, see ``docs/semantics.md``.
+    """
+    stages = [stage_of(pipeline) for pipeline in pipelines]
+    try:
+        partitions = prepare(config, stages, say)
+    except EngineError as error:
+        say(str(error))
+        raise SystemExit(EXIT_REFUSED) from error
+    registry = CollectorRegistry()
+    server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
+    say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")
+    engine = Engine(config, stages, partitions, Metrics(registry), _refuse)
+    with tempfile.TemporaryDirectory(prefix="tidewatch-worker-") as directory:
+        app = create_app(engine, datadir=directory)
+        app.Worker(loglevel=log_level.upper(), redirect_stdouts=False).execute_from_commandline()
+
+
+def _refuse(error: BaseException) -> None:
+    say(str(error))
+    os._exit(EXIT_REFUSED)  # a Faust worker that is still starting cannot be stopped in order
+
+
+def config_of(
+    app_id: str, connection: Mapping[str, str | int], **options: float | str | bool
+) -> EngineConfig:
+    """Return the engine's settings for an app, defaults but for ``options``."""
+    return EngineConfig(app_id, connection, **options)  # type: ignore[arg-type]
