@@ -205,7 +205,9 @@ def _label(column: Any) -> tuple[Coded, NDArray[np.bool_]]:
     codes: list[NDArray[np.int64]] = []
     values: list[str | None] = []
     for chunk in column.chunks:
-        codes.append(np.asarray(chunk.indices.fill_null(-1)).astype(np.int64) + 1 + len(values))
+        # A null's index may be anything, so the cast is unchecked; the others were validated.
+        indices = chunk.indices.cast(pa.int64(), safe=False).fill_null(-1)
+        codes.append(np.asarray(indices) + 1 + len(values))
         values += [None, *chunk.dictionary.to_pylist()]
     local = np.concatenate(codes)
     # Chunks repeat one another's values, and a sender's dictionary may hold unused ones, repeats and nulls.
