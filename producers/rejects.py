@@ -37,3 +37,8 @@ class Rejects:
     def total(self) -> int:
         """The number of rows and values not sent."""
         return self.counts.total()
+
+    @property
+    def missing(self) -> int:
+        """The number of values that are not there, which says nothing against a file."""
+        return self.counts[RejectReason.MISSING_VALUE]

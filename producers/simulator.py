@@ -15,7 +15,7 @@ from producers.incidents import Incident, draw_incidents
 from producers.pacing import Pacer
 from producers.transmission import Arrivals, Encoder, Rows, transmit
 
-__all__ = ["Arrivals", "CitySpec", "draw_incidents", "send_arrivals", "simulate"]
+__all__ = ["Arrivals", "CitySpec", "Sent", "draw_incidents", "send_arrivals", "simulate"]
 
 Floats = NDArray[np.float64]
 
@@ -46,18 +46,32 @@ def simulate(spec: CitySpec, seed: int) -> Iterator[Arrivals]:
         yield encoder.encode(due.take(np.argsort(due.arrival, kind="stable")))
 
 
+@dataclass(slots=True)
+class Sent:
+    """What was sent, in events; those with faults are among them, and counted when their batch begins."""
+
+    events: int = 0
+    late: int = 0
+    duplicates: int = 0
+    malformed: int = 0
+    refused: int = 0
+
+
 def send_arrivals(
     batches: Iterable[Arrivals],
     send: Callable[[bytes, bytes], None],
     pacer: Pacer,
+    sent: Sent,
     on_sent: Callable[[int], None] | None = None,
 ) -> Sent:
-    """Hand every event to ``send`` when it is due; delivery is that of ``send``.
+    """Hand every event to ``send`` when it is due and count it in ``sent``; delivery is that of ``send``.
 
     ``on_sent`` is called after each event with the number sent, one. Events that ``send`` refuses are counted.
     """
-    sent = Sent()
     for batch in batches:
+        sent.late += batch.late
+        sent.duplicates += batch.duplicates
+        sent.malformed += batch.malformed
         for arrival, key, value in batch:
             pacer.wait_for(arrival)
             try:
@@ -68,21 +82,7 @@ def send_arrivals(
                 sent.events += 1
                 if on_sent is not None:
                     on_sent(1)
-        sent.late += batch.late
-        sent.duplicates += batch.duplicates
-        sent.malformed += batch.malformed
     return sent
-
-
-@dataclass(slots=True)
-class Sent:
-    """What was sent, in events; the faulty are among them."""
-
-    events: int = 0
-    late: int = 0
-    duplicates: int = 0
-    malformed: int = 0
-    refused: int = 0
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from producers.errors import EventRejectedError
 from producers.incidents import Incident
 from producers.pacing import Pacer
-from producers.simulator import CitySpec, draw_incidents, send_arrivals, simulate
+from producers.simulator import CitySpec, Sent, draw_incidents, send_arrivals, simulate
 from schemas.events import SensorReading
 
 START = 1_750_032_000_000
@@ -165,7 +165,7 @@ def test_sending_counts_what_was_sent_and_refused() -> None:
             raise EventRejectedError("too large")
         taken.append(value)
 
-    sent = send_arrivals(simulate(spec, 1), send, Pacer(None, lambda: 0.0, lambda _: None))
+    sent = send_arrivals(simulate(spec, 1), send, Pacer(None, lambda: 0.0, lambda _: None), Sent())
     assert sent.events == len(taken)
     assert sent.events + sent.refused == spec.readings + sent.duplicates
     assert sent.refused >= 4 * 20

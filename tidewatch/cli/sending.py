@@ -1,0 +1,118 @@
+"""What verbs that send events share: speed, progress, errors in words, the summary and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from producers.producer import EventProducer
+
+DEFAULT_TOPIC = "iot.sensor.reading.v1"
+EXIT_FAILED = 1
+EXIT_REJECTED = 4
+EXIT_INTERRUPTED = 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+Topic = Annotated[str, typer.Option(help="Topic to send to.")]
+Speed = Annotated[str, typer.Option(help="'real', a factor such as 60 (event time per wall time), or 'max'.")]
+
+_SHOW_EVERY = 256
+
+
+def speed_of(text: str) -> float | None:
+    """Return event time per wall time, or ``None`` for as fast as possible."""
+    if text == "max":
+        return None
+    try:
+        speed = 1.0 if text == "real" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise typer.BadParameter(f"a speed is 'real', 'max' or a positive number, not {text!r}")
+    return speed
+
+
+def fail(error: Exception | str, hint: str = "") -> NoReturn:
+    """Say what went wrong and what to do, and leave with the exit code of failures."""
+    typer.echo(f"error: {error}" + (f"\n{hint}" if hint else ""), err=True)
+    raise typer.Exit(EXIT_FAILED)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn the errors of sending into words with a remedy."""
+    from producers.errors import (
+        BackPressureError,
+        MappingError,
+        ProducerError,
+        ProducerFailedError,
+        UndeliveredError,
+    )
+    from tidewatch.settings import NoKafkaError
+
+    try:
+        yield
+    except MappingError as error:
+        fail(error, "Say where each field comes from: --map FIELD=COLUMN or --const FIELD=VALUE.")
+    except ProducerFailedError as error:
+        fail(error, "Look with `tidewatch broker status`; make topics with `tidewatch topics create`.")
+    except (UndeliveredError, BackPressureError) as error:
+        fail(error, "Not everything was delivered: look at the broker, then send again.")
+    except (NoKafkaError, ProducerError) as error:
+        fail(error)
+
+
+@contextmanager
+def connected(topic: str) -> Iterator[EventProducer]:
+    """Give a producer whose topic is known to be there, and let go of it in the end.
+
+    Raises:
+        NoKafkaError, ProducerFailedError: there is no broker or no such topic.
+        UndeliveredError: at the end, something accepted did not arrive.
+    """
+    from producers.producer import EventProducer
+    from tidewatch.settings import Settings
+
+    with EventProducer({**Settings().connection(), "log_level": 3}, topic) as producer:
+        producer.check()
+        yield producer
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on stderr with the rate; gives a function to call with the number of new events."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(show_speed=True),
+        TextColumn("{task.completed:,.0f} events"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task, unseen = bars.add_task(title, total=total), 0
+
+        def sent(count: int) -> None:
+            nonlocal unseen
+            unseen += count
+            # Locking the display for each event would cost more than sending it; a slow play shows each.
+            if unseen >= _SHOW_EVERY or (total is not None and total < _SHOW_EVERY):
+                bars.update(task, advance=unseen)
+                unseen = 0
+
+        yield sent
+        bars.update(task, advance=unseen)
+
+
+def summarise(facts: dict[str, object], lines: list[str], json: bool) -> None:
+    """Print the summary as one JSON object or as lines."""
+    if json:
+        import orjson
+
+        sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
