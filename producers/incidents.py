@@ -50,9 +50,9 @@ class _Form:
 
 
 _FORMS = (
-    _Form("spike", "unusual", (10.0, 20.0), (28.0, 40.0)),
+    _Form("spike", "unusual", (10.0, 20.0), (10.0, 40.0)),
     _Form("stuck", "stuck", (90.0, 240.0)),
-    _Form("plume", "unusual", (60.0, 120.0), (28.0, 40.0)),
+    _Form("plume", "unusual", (60.0, 120.0), (10.0, 40.0)),
     _Form("outage", "silent", (150.0, LONGEST_SECONDS), whole=True),
 )
 

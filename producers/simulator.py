@@ -13,7 +13,7 @@ from producers.city import CitySpec
 from producers.errors import EventRejectedError
 from producers.incidents import Incident, draw_incidents
 from producers.pacing import Pacer
-from producers.transmission import Arrivals, Encoder, Rows, transmit
+from producers.transmission import DUPLICATE, LATE, MALFORMED, Arrivals, Encoder, Rows, transmit
 
 __all__ = ["Arrivals", "CitySpec", "Sent", "draw_incidents", "send_arrivals", "simulate"]
 
@@ -48,13 +48,19 @@ def simulate(spec: CitySpec, seed: int) -> Iterator[Arrivals]:
 
 @dataclass(slots=True)
 class Sent:
-    """What was sent, in events; those with faults are among them, and counted when their batch begins."""
+    """What was sent, in events; those with faults are among them."""
 
     events: int = 0
     late: int = 0
     duplicates: int = 0
     malformed: int = 0
     refused: int = 0
+
+    def add(self, faults: NDArray[np.int8]) -> None:
+        """Count the faults of events handled."""
+        self.late += int((faults == LATE).sum())
+        self.duplicates += int((faults == DUPLICATE).sum())
+        self.malformed += int((faults == MALFORMED).sum())
 
 
 def send_arrivals(
@@ -67,21 +73,23 @@ def send_arrivals(
     """Hand every event to ``send`` when it is due and count it in ``sent``; delivery is that of ``send``.
 
     ``on_sent`` is called after each event with the number sent, one. Events that ``send`` refuses are counted.
+    ``sent`` is right even when an interrupt ends the play.
     """
     for batch in batches:
-        sent.late += batch.late
-        sent.duplicates += batch.duplicates
-        sent.malformed += batch.malformed
-        for arrival, key, value in batch:
-            pacer.wait_for(arrival)
-            try:
-                send(key, value)
-            except EventRejectedError:
-                sent.refused += 1
-            else:
-                sent.events += 1
-                if on_sent is not None:
-                    on_sent(1)
+        before = sent.events + sent.refused
+        try:
+            for arrival, key, value in batch:
+                pacer.wait_for(arrival)
+                try:
+                    send(key, value)
+                except EventRejectedError:
+                    sent.refused += 1
+                else:
+                    sent.events += 1
+                    if on_sent is not None:
+                        on_sent(1)
+        finally:
+            sent.add(batch.faults[: sent.events + sent.refused - before])
     return sent
 
 

@@ -37,14 +37,30 @@ def read_frames(
         MappingError: a column is not in the file.
         SourceError: the form is unknown, or the file is not readable as it.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    reader = _READERS.get(suffixes[-1] if suffixes else "")
-    if reader is None:
-        raise SourceError(f"{path}: the name must end in one of {', '.join(_READERS)}, with or without .gz")
+    reader = _reader_of(path)
     try:
         yield from reader(path, columns, rejects, delimiter)
     except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: {error}") from error
+
+
+def check_file(path: Path) -> None:
+    """Make sure that a file is there and of a known form, before anything else is set up.
+
+    Raises:
+        SourceError: it is not.
+    """
+    _reader_of(path)
+    if not path.is_file():
+        raise SourceError(f"{path}: there is no such file")
+
+
+def _reader_of(path: Path) -> _Reader:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    reader = _READERS.get(suffixes[-1] if suffixes else "")
+    if reader is None:
+        raise SourceError(f"{path}: the name must end in one of {', '.join(_READERS)}, with or without .gz")
+    return reader
 
 
 def _csv(path: Path, columns: Sequence[str], rejects: Rejects, delimiter: str) -> Iterator[pd.DataFrame]:

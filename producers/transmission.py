@@ -43,22 +43,35 @@ class Rows:
 class Arrivals:
     """Encoded events in the order of their arrival.
 
-    ``times`` are arrivals in milliseconds, shape (n,), ``keys`` and ``values`` the records' bytes. ``late``,
-    ``duplicates`` and ``malformed`` count the faulty among them; no event has two faults.
+    ``times`` are arrivals in milliseconds and ``faults`` one of ``GOOD``, ``DUPLICATE``, ``LATE`` and ``MALFORMED``, both of
+    shape (n,); ``keys`` and ``values`` are the records' bytes.
     """
 
     times: NDArray[np.int64]
     keys: Sequence[bytes]
     values: Sequence[bytes]
-    late: int
-    duplicates: int
-    malformed: int
+    faults: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[tuple[int, bytes, bytes]]:
         return iter(zip(self.times.tolist(), self.keys, self.values, strict=True))
+
+    @property
+    def late(self) -> int:
+        """The number of events delayed beyond their window."""
+        return int((self.faults == LATE).sum())
+
+    @property
+    def duplicates(self) -> int:
+        """The number of events that repeat another."""
+        return int((self.faults == DUPLICATE).sum())
+
+    @property
+    def malformed(self) -> int:
+        """The number of events that cannot be decoded."""
+        return int((self.faults == MALFORMED).sum())
 
 
 def transmit(
@@ -114,17 +127,9 @@ class Encoder:
             b'%b%a,"time":%d}' % (prefixes[number], value, time)
             for number, value, time in zip(series, rows.value.tolist(), rows.time.tolist(), strict=True)
         ]
-        garbled = np.flatnonzero(rows.fault == MALFORMED).tolist()
-        for row in garbled:
+        for row in np.flatnonzero(rows.fault == MALFORMED).tolist():
             values[row] = _spoilt(values[row], int(rows.time[row]))
-        return Arrivals(
-            rows.arrival,
-            [keys[number] for number in series],
-            values,
-            int((rows.fault == LATE).sum()),
-            int((rows.fault == DUPLICATE).sum()),
-            len(garbled),
-        )
+        return Arrivals(rows.arrival, [keys[number] for number in series], values, rows.fault)
 
 
 def _spoilt(value: bytes, time: int) -> bytes:

@@ -15,6 +15,7 @@ from producers.errors import EventRejectedError
 from producers.incidents import Incident
 from producers.pacing import Pacer
 from producers.simulator import CitySpec, Sent, draw_incidents, send_arrivals, simulate
+from producers.transmission import DUPLICATE
 from schemas.events import SensorReading
 
 START = 1_750_032_000_000
@@ -170,3 +171,18 @@ def test_sending_counts_what_was_sent_and_refused() -> None:
     assert sent.events + sent.refused == spec.readings + sent.duplicates
     assert sent.refused >= 4 * 20
     assert sent.late == sum(batch.late for batch in simulate(spec, 1))
+
+
+def test_an_interrupted_play_counts_only_what_was_sent() -> None:
+    spec = replace(SPEC, seconds=20, duplicate=0.5)
+    (batch,) = simulate(spec, 1)
+    left = iter(range(100))
+
+    def send(_key: bytes, _value: bytes) -> None:
+        if next(left) == 99:
+            raise KeyboardInterrupt
+
+    sent = Sent()
+    with pytest.raises(KeyboardInterrupt):
+        send_arrivals([batch], send, Pacer(None, lambda: 0.0, lambda _: None), sent)
+    assert (sent.events, sent.duplicates) == (99, int((batch.faults[:99] == DUPLICATE).sum()))

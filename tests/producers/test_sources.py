@@ -10,7 +10,7 @@ import pytest
 
 from producers.errors import MappingError, SourceError
 from producers.rejects import RejectReason, Rejects
-from producers.sources import read_frames
+from producers.sources import check_file, read_frames
 
 TABLE = pd.DataFrame({"id": ["a", "b"], "v": [1.5, 2.5], "other": [0, 0]})
 
@@ -96,3 +96,10 @@ def test_a_file_that_is_not_what_its_name_says_is_a_source_error(
 def test_a_file_that_is_not_there_is_a_source_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nothing"):
         rows(tmp_path / "nothing.csv", ["id"])
+
+
+@pytest.mark.parametrize("name", ["nothing.csv", "t.xlsx"])
+def test_a_file_is_checked_before_it_is_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t.xlsx").touch()
+    with pytest.raises(SourceError, match=name):
+        check_file(tmp_path / name)

@@ -135,7 +135,9 @@ def _file_plan(
     shifted: bool,
 ) -> Plan:
     from producers.replay import file_readings, time_span
+    from producers.sources import check_file
 
+    check_file(path)
     shift = _shift(time_span(path, mapping, delimiter=delimiter), speed) if shifted else 0
     return file_readings(path, mapping, rejects, delimiter=delimiter, ordered=sort), None, shift
 

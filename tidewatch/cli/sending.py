@@ -78,7 +78,8 @@ def connected(topic: str) -> Iterator[EventProducer]:
     from producers.producer import EventProducer
     from tidewatch.settings import Settings
 
-    with EventProducer({**Settings().connection(), "log_level": 3}, topic) as producer:
+    # librdkafka would log every attempt to connect; `check` says once why there is none.
+    with EventProducer({**Settings().connection(), "log_level": 2}, topic) as producer:
         producer.check()
         yield producer
 
