@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-Name = Annotated[str, typer.Argument(help="Pipeline to run, for example air-quality.")]
+if TYPE_CHECKING:
+    from streams.pipeline import Pipeline
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Pipeline to run: a name such as air-quality, or FILE.py:VARIABLE, or module:VARIABLE."
+    ),
+]
 App = Annotated[
     str | None,
     typer.Option("--app-id", help="Group and checkpoints to use; the pipeline's name if not given."),
@@ -39,15 +47,13 @@ def worker(
 
     Start as many as you like: they share the partitions. Exit code 3 means that it refused to go on and said why.
     """
-    from streams.pipelines import PIPELINES
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of, run_worker
 
-    if pipeline not in PIPELINES:
-        raise typer.BadParameter(f"no pipeline {pipeline!r}; there are: {', '.join(sorted(PIPELINES))}")
+    chosen = _pipeline(pipeline)
     settings = Settings()
     config = config_of(
-        app_id or pipeline,
+        app_id or chosen.name,
         settings.connection(),
         state_interval=state_interval,
         session_timeout=session_timeout,
@@ -57,7 +63,7 @@ def worker(
     port = settings.metrics_port if metrics_port is None else metrics_port
     run_worker(
         config,
-        [PIPELINES[pipeline]],
+        [chosen],
         metrics_port=port,
         metrics_host=settings.metrics_host,
         log_level=settings.log_level,
@@ -74,19 +80,26 @@ def reset(
 
     Results that are recomputed carry the same ids as before, so sinks replace rather than double them.
     """
-    from streams.pipelines import PIPELINES
     from streams.reset import reset_app
     from streams.stages import stage_of
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of
 
-    if pipeline not in PIPELINES:
-        raise typer.BadParameter(f"no pipeline {pipeline!r}; there are: {', '.join(sorted(PIPELINES))}")
+    chosen = _pipeline(pipeline)
     time_ms = None if to == "earliest" else int(datetime.fromisoformat(to).timestamp() * 1000)
-    name = app_id or pipeline
+    name = app_id or chosen.name
     if not yes:
         typer.confirm(f"Forget the state of {name!r} and recompute from {to}?", abort=True)
     config = config_of(name, Settings().connection())
-    positions = reset_app(config, [stage_of(PIPELINES[pipeline])], time_ms)
+    positions = reset_app(config, [stage_of(chosen)], time_ms)
     for (topic, partition), position in sorted(positions.items()):
         typer.echo(f"{topic}[{partition}] goes on at {position}")
+
+
+def _pipeline(text: str) -> Pipeline:
+    from tidewatch.declarations import DeclarationError, find_pipeline
+
+    try:
+        return find_pipeline(text)
+    except DeclarationError as error:
+        raise typer.BadParameter(str(error)) from error
