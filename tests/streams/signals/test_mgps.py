@@ -94,7 +94,7 @@ def test_truncated_cells_cannot_be_empty():
         Cells.of([0, 1], [1.0, 1.0])
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 30), st.floats(1e-3, 50)), min_size=1, max_size=8))
 def test_fit_survives_tiny_tables(rows):
     fit = fit_prior(Cells.of(*zip(*rows, strict=True)))
