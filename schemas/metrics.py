@@ -146,6 +146,122 @@ LOST_RECORDS: Final = Metric(
 )
 
 
+MONITOR_LAG: Final = Metric(
+    "monitor",
+    "gauge",
+    "kafka_consumergroup_lag",
+    "Records between a group's committed offset and the end of the partition.",
+    ("consumergroup", "topic", "partition"),
+)
+MONITOR_GROUP_OFFSET: Final = Metric(
+    "monitor",
+    "gauge",
+    "kafka_consumergroup_current_offset",
+    "Committed offset of a group.",
+    ("consumergroup", "topic", "partition"),
+)
+MONITOR_MEMBERS: Final = Metric(
+    "monitor", "gauge", "kafka_consumergroup_members", "Members of a group.", ("consumergroup",)
+)
+MONITOR_LAG_SECONDS: Final = Metric(
+    "monitor",
+    "gauge",
+    "tidewatch_consumergroup_lag_seconds",
+    "Age of the oldest record that a group has not yet committed, estimated from when the end of the log passed it.",
+    ("consumergroup", "topic", "partition"),
+    "seconds",
+)
+MONITOR_VERDICT: Final = Metric(
+    "monitor",
+    "gauge",
+    "tidewatch_consumergroup_verdict",
+    "1 for the verdict on a partition of a group, 0 for the others: ok, warn, stall, stop, rewind.",
+    ("consumergroup", "topic", "partition", "verdict"),
+)
+MONITOR_END_OFFSET: Final = Metric(
+    "monitor",
+    "gauge",
+    "kafka_topic_partition_current_offset",
+    "End of a partition.",
+    ("topic", "partition"),
+)
+MONITOR_OLDEST_OFFSET: Final = Metric(
+    "monitor",
+    "gauge",
+    "kafka_topic_partition_oldest_offset",
+    "Oldest offset that a partition holds.",
+    ("topic", "partition"),
+)
+MONITOR_REPLICAS: Final = Metric(
+    "monitor", "gauge", "kafka_topic_partition_replicas", "Replicas of a partition.", ("topic", "partition")
+)
+MONITOR_IN_SYNC: Final = Metric(
+    "monitor",
+    "gauge",
+    "kafka_topic_partition_in_sync_replica",
+    "Replicas of a partition that are in sync.",
+    ("topic", "partition"),
+)
+MONITOR_LEADERLESS: Final = Metric(
+    "monitor",
+    "gauge",
+    "kafka_topic_partition_leaderless",
+    "1 while a partition has no leader, so that nobody can read or write it, else 0.",
+    ("topic", "partition"),
+)
+MONITOR_BROKERS: Final = Metric("monitor", "gauge", "kafka_brokers", "Brokers of the cluster that answer.")
+MONITOR_LOOKS: Final = Metric(
+    "monitor",
+    "counter",
+    "tidewatch_monitor_looks",
+    "Looks at the cluster, by whether it answered.",
+    ("outcome",),
+)
+
+SITE_MEAN: Final = Metric(
+    "site values",
+    "gauge",
+    "tidewatch_site_mean",
+    "Mean of a quantity over a site in its latest complete window, in the quantity's canonical unit.",
+    ("pipeline", "site", "quantity"),
+)
+SITE_QUANTILE: Final = Metric(
+    "site values",
+    "gauge",
+    "tidewatch_site_quantile",
+    "Quantile of a quantity over a site in its latest complete window, from merged sketches.",
+    ("pipeline", "site", "quantity", "quantile"),
+)
+SITE_COUNT: Final = Metric(
+    "site values",
+    "gauge",
+    "tidewatch_site_readings",
+    "Readings of a quantity at a site in its latest complete window.",
+    ("pipeline", "site", "quantity"),
+)
+SITE_WINDOW_END: Final = Metric(
+    "site values",
+    "gauge",
+    "tidewatch_site_window_end_timestamp_seconds",
+    "End of the window that the site's values are of.",
+    ("pipeline", "site", "quantity"),
+    "seconds",
+)
+SITE_ALERTS: Final = Metric(
+    "site values",
+    "gauge",
+    "tidewatch_alerts_open",
+    "Alerts that are open now, by rule and severity.",
+    ("pipeline", "rule", "severity"),
+)
+SITE_DROPPED: Final = Metric(
+    "site values",
+    "counter",
+    "tidewatch_site_series_dropped",
+    "Series not exposed because the cardinality budget was spent.",
+)
+
+
 def all_metrics() -> tuple[Metric, ...]:
     """Return every declared metric in the order of declaration."""
     return tuple(value for value in globals().values() if isinstance(value, Metric))

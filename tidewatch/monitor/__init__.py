@@ -1,0 +1,1 @@
+"""Watches the cluster and the groups from outside the workers, whose own view dies with them."""

@@ -1,0 +1,98 @@
+"""Puts what the monitor sees into Prometheus metrics, under kafka_exporter's names where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from schemas.metrics import (
+    MONITOR_BROKERS,
+    MONITOR_END_OFFSET,
+    MONITOR_GROUP_OFFSET,
+    MONITOR_IN_SYNC,
+    MONITOR_LAG,
+    MONITOR_LAG_SECONDS,
+    MONITOR_LEADERLESS,
+    MONITOR_LOOKS,
+    MONITOR_MEMBERS,
+    MONITOR_OLDEST_OFFSET,
+    MONITOR_REPLICAS,
+    MONITOR_VERDICT,
+    counter,
+    gauge,
+)
+from tidewatch.monitor.cluster import Snapshot
+from tidewatch.monitor.history import History
+from tidewatch.monitor.verdict import VERDICTS, lag_seconds, verdict
+
+Labels = tuple[str, ...]
+_OUTCOMES: Final = ("answered", "failed")
+
+
+class Exporter:
+    """The monitor's metrics in one registry; series of what is gone go with the next snapshot."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._brokers = gauge(MONITOR_BROKERS, registry)
+        self._looks = counter(MONITOR_LOOKS, registry)
+        self._members = Family(gauge(MONITOR_MEMBERS, registry))
+        self._end = Family(gauge(MONITOR_END_OFFSET, registry))
+        self._oldest = Family(gauge(MONITOR_OLDEST_OFFSET, registry))
+        self._replicas = Family(gauge(MONITOR_REPLICAS, registry))
+        self._in_sync = Family(gauge(MONITOR_IN_SYNC, registry))
+        self._leaderless = Family(gauge(MONITOR_LEADERLESS, registry))
+        self._committed = Family(gauge(MONITOR_GROUP_OFFSET, registry))
+        self._lag = Family(gauge(MONITOR_LAG, registry))
+        self._lag_seconds = Family(gauge(MONITOR_LAG_SECONDS, registry))
+        self._verdict = Family(gauge(MONITOR_VERDICT, registry))
+        for outcome in _OUTCOMES:
+            self._looks.labels(outcome)
+
+    def failed(self) -> None:
+        """Count a look that the cluster did not answer; what was seen last stays, but for the brokers."""
+        self._looks.labels("failed").inc()
+        self._brokers.set(0)
+
+    def show(self, snapshot: Snapshot, history: History) -> None:
+        """Show a snapshot and what the history, which holds it already, says."""
+        self._looks.labels("answered").inc()
+        self._brokers.set(snapshot.brokers)
+        places = {(topic, str(number)): look for (topic, number), look in snapshot.partitions.items()}
+        self._end.show((place, look.end) for place, look in places.items())
+        self._oldest.show((place, look.oldest) for place, look in places.items())
+        self._replicas.show((place, look.replicas) for place, look in places.items())
+        self._in_sync.show((place, look.in_sync) for place, look in places.items())
+        self._leaderless.show((place, int(not look.has_leader)) for place, look in places.items())
+        self._members.show(((name,), group.members) for name, group in snapshot.groups.items())
+        self._show_groups(history)
+
+    def _show_groups(self, history: History) -> None:
+        looks = {
+            (group, topic, str(number)): list(of) for (group, topic, number), of in history.looks.items()
+        }
+        self._committed.show((place, of[-1].committed) for place, of in looks.items())
+        self._lag.show((place, of[-1].lag) for place, of in looks.items())
+        self._lag_seconds.show((place, lag_seconds(of)) for place, of in looks.items())
+        verdicts = {place: verdict(of) for place, of in looks.items()}
+        self._verdict.show(
+            ((*place, name), int(name == found)) for place, found in verdicts.items() for name in VERDICTS
+        )
+
+
+class Family:
+    """A gauge with labels of which only those shown last remain."""
+
+    def __init__(self, series: Gauge) -> None:
+        self._series = series
+        self._shown: set[Labels] = set()
+
+    def show(self, values: Iterable[tuple[Labels, float | None]]) -> None:
+        """Set the given series and remove all others; ``None`` is no value."""
+        now = {labels: value for labels, value in values if value is not None}
+        for gone in self._shown - now.keys():
+            self._series.remove(*gone)
+        for labels, value in now.items():
+            self._series.labels(*labels).set(value)
+        self._shown = set(now)

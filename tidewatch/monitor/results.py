@@ -1,0 +1,143 @@
+"""Follows result and alert topics and shows, by site, what people want on a dashboard."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from confluent_kafka import Consumer, Message, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from schemas.metrics import (
+    SITE_ALERTS,
+    SITE_COUNT,
+    SITE_DROPPED,
+    SITE_MEAN,
+    SITE_QUANTILE,
+    SITE_WINDOW_END,
+    counter,
+    gauge,
+)
+from schemas.results import Alert, WindowSummary
+from tidewatch.monitor.exporter import Family
+from tidewatch.monitor.site_values import LEVELS, SiteValues
+
+
+class ResultsExporter:
+    """Values by site and open alerts as metrics; ``take_*`` and ``show`` are called by one thread."""
+
+    def __init__(self, registry: CollectorRegistry, budget: int) -> None:
+        self._values = SiteValues(budget)
+        self._open: dict[str, tuple[str, str, str]] = {}
+        self._mean = Family(gauge(SITE_MEAN, registry))
+        self._quantile = Family(gauge(SITE_QUANTILE, registry))
+        self._count = Family(gauge(SITE_COUNT, registry))
+        self._end = Family(gauge(SITE_WINDOW_END, registry))
+        self._alerts = Family(gauge(SITE_ALERTS, registry))
+        self._dropped = counter(SITE_DROPPED, registry)
+        self._dropped_before = 0
+
+    def take_summary(self, summary: WindowSummary, partition: int) -> None:
+        """Take a window result."""
+        self._values.add(summary, partition)
+
+    def take_alert(self, alert: Alert) -> None:
+        """Take an alert's transition."""
+        if alert.state == "close":
+            self._open.pop(alert.alert_id, None)
+        else:
+            self._open[alert.alert_id] = (alert.pipeline, alert.rule, alert.severity)
+
+    def show(self) -> None:
+        """Show what has been taken so far."""
+        latest = self._values.latest()
+        self._mean.show((series, value.mean) for series, value in latest.items())
+        self._count.show((series, value.count) for series, value in latest.items())
+        self._end.show((series, value.end / 1000) for series, value in latest.items())
+        self._quantile.show(
+            ((*series, f"{level:g}"), quantile)
+            for series, value in latest.items()
+            for level, quantile in zip(LEVELS, value.quantiles, strict=True)
+        )
+        self._alerts.show(Counter(self._open.values()).items())
+        self._dropped.inc(self._values.dropped - self._dropped_before)
+        self._dropped_before = self._values.dropped
+
+
+class ResultsFollower(threading.Thread):
+    """Read every partition of the topics without a group, read_committed; metrics only, so nothing is kept or committed.
+
+    Window results are read from the end on; alerts from the beginning, since one that is open may have been raised long ago.
+    """
+
+    def __init__(
+        self,
+        connection: Mapping[str, str | int],
+        windows: Sequence[str],
+        alerts: Sequence[str],
+        exporter: ResultsExporter,
+        show_every: int = 1,
+    ) -> None:
+        super().__init__(name="tw-results", daemon=True)
+        self._connection = connection
+        self._windows, self._alerts = frozenset(windows), frozenset(alerts)
+        self._exporter = exporter
+        self._show_every = show_every
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the thread to end, and wait for it."""
+        self._stopping.set()
+        self.join(10)
+
+    def run(self) -> None:
+        """Follow the topics until stopped."""
+        summaries, alerts = msgspec.json.Decoder(WindowSummary), msgspec.json.Decoder(Alert)
+        consumer = Consumer(
+            {
+                "log_level": 3,
+                **self._connection,
+                "group.id": "tidewatch-monitor",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+            }
+        )
+        try:
+            self._assign(consumer)
+            while not self._stopping.is_set():
+                for message in consumer.consume(5_000, self._show_every):
+                    self._take(message, summaries, alerts)
+                self._exporter.show()
+        finally:
+            consumer.close()
+
+    def _assign(self, consumer: Consumer) -> None:
+        from confluent_kafka import OFFSET_BEGINNING, OFFSET_END
+
+        known = consumer.list_topics(timeout=30).topics
+        places = [
+            TopicPartition(name, partition, OFFSET_END if name in self._windows else OFFSET_BEGINNING)
+            for name in self._windows | self._alerts
+            if name in known
+            for partition in known[name].partitions
+        ]
+        consumer.assign(places)
+
+    def _take(
+        self,
+        message: Message,
+        summaries: msgspec.json.Decoder[WindowSummary],
+        alerts: msgspec.json.Decoder[Alert],
+    ) -> None:
+        value = message.value()
+        if message.error() is not None or value is None:
+            return
+        try:
+            if message.topic() in self._windows:
+                self._exporter.take_summary(summaries.decode(value), int(message.partition() or 0))
+            else:
+                self._exporter.take_alert(alerts.decode(value))
+        except (msgspec.ValidationError, ValueError):
+            return  # not written by a worker of this version; a dashboard is no place to stop for it

@@ -1,0 +1,71 @@
+"""Runs the monitor: look, keep, show, until told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import KafkaException
+from prometheus_client import CollectorRegistry, start_http_server
+
+from tidewatch.monitor.cluster import ClusterReader
+from tidewatch.monitor.exporter import Exporter
+from tidewatch.monitor.history import History
+from tidewatch.monitor.results import ResultsExporter, ResultsFollower
+
+
+def run_monitor(
+    connection: Mapping[str, str | int],
+    *,
+    host: str,
+    port: int,
+    interval: float,
+    window: float,
+    budget: int,
+    stopping: threading.Event,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Serve the monitor's metrics until ``stopping`` is set; looks every ``interval`` seconds and judges by those of ``window``.
+
+    A cluster that does not answer is counted and asked again: the monitor outlives what it watches.
+    """
+    registry = CollectorRegistry()
+    exporter, history = Exporter(registry), History(window)
+    reader = ClusterReader(connection, clock)
+    results = ResultsExporter(registry, budget)
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    say(f"metrics on http://{host}:{server.server_port}/metrics")
+    follower: ResultsFollower | None = None
+    try:
+        while not stopping.is_set():
+            began = time.monotonic()
+            try:
+                snapshot = reader.look()
+            except KafkaException as error:
+                exporter.failed()
+                say(f"Kafka does not answer: {error.args[0].str()}")
+            else:
+                history.add(snapshot)
+                exporter.show(snapshot, history)
+                if follower is None or not follower.is_alive():
+                    follower = _follow(connection, results)
+            stopping.wait(max(interval - (time.monotonic() - began), 0.05))
+    finally:
+        if follower is not None:
+            follower.stop()
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def _follow(connection: Mapping[str, str | int], results: ResultsExporter) -> ResultsFollower:
+    from schemas.results import Alert, WindowSummary
+    from schemas.topics import result_topics
+
+    windows = [topic.name for topic in result_topics() if topic.value is WindowSummary]
+    alerts = [topic.name for topic in result_topics() if topic.value is Alert]
+    follower = ResultsFollower(connection, windows, alerts, results)
+    follower.start()
+    return follower
