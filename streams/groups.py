@@ -38,6 +38,11 @@ class Groups:
             codes[at] = self._add(key, columns, row) if code is None else code
         return codes[inverse]
 
+    def find(self, columns: Columns, row: int) -> int:
+        """Return the code of a row's group, -1 if it has none yet."""
+        parts = (columns.labels[name] for name in self._by)
+        return self._codes.get(tuple(part.values[part.codes[row]] for part in parts), -1)
+
     def labels(self, code: int) -> dict[str, str]:
         """Return the labels of a group."""
         return dict(zip(self._by + self._keep, self.kept[code], strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from schemas.columns import Columns
 from schemas.deadletters import headers_for
 from schemas.results import Alert, WindowSummary
+from streams.frames import Firing, Frames, TumblingFrames
 from streams.groups import Groups
 from streams.pipeline import Pipeline
 from streams.rules.base import Rule, Samples, Transition
@@ -19,10 +21,9 @@ from streams.sketches.codes import encode_many, quantiles_many
 from streams.sketches.mapping import LogMapping
 from streams.task import Blocks, Output
 from streams.watermark import BEGINNING, watermarks
-from streams.windows import Closed, Window
 
 BLOCK = 400_000
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 Bools = NDArray[np.bool_]
 
@@ -40,9 +41,10 @@ class WindowTask:
         self._levels = np.array(pipeline.levels)
         self._level_names = [f"{level:g}" for level in pipeline.levels]
         self._groups = Groups(pipeline.group_by, pipeline.keep)
-        self._windows: dict[int, Window] = {}
+        self._frames: Frames = frames_of(pipeline)
         self._rules: list[Rule] = [declaration.build() for declaration in pipeline.rules]
         self._watermark = self._max_time = BEGINNING
+        self._partition = 0
         self._encode = msgspec.json.Encoder().encode
         self._digests: dict[str, bytes] = {}
 
@@ -65,9 +67,11 @@ class WindowTask:
         if len(columns):
             numbers = dict(columns.numbers) | {d.name: d.compute(columns) for d in self._pipeline.derived}
             value = numbers[self._pipeline.value]
-            begin = 0
+            after = watermarks(self._watermark, columns.event_time, self._pipeline.out_of_orderness_ms)
+            moved = np.concatenate([[self._watermark], after])
+            self._partition, begin = columns.partition, 0
             while begin < len(columns):
-                begin = self._segment(columns, value, begin, outputs)
+                begin = self._segment(columns, value, moved, begin, outputs)
         return outputs
 
     def advance(self, position: int, watermark: int) -> list[Output]:
@@ -79,34 +83,33 @@ class WindowTask:
             transitions = self._fire(np.array([0]), moved, outputs)
             for number, rule in enumerate(self._rules):
                 transitions += [(number, t) for t in rule.advance(watermark, 0)]
-            self._alert(transitions, np.array([position]), 0, outputs)
+            self._alert(transitions, np.array([position]), self._partition, outputs)
         return outputs
 
     # --- rows
 
     def _segment(
-        self, columns: Columns, value: NDArray[np.float64], begin: int, outputs: list[Output]
+        self,
+        columns: Columns,
+        value: NDArray[np.float64],
+        moved: NDArray[np.int64],
+        begin: int,
+        outputs: list[Output],
     ) -> int:
-        """Process rows from ``begin`` to the first that belongs to a window fired on the way; return where to go on."""
-        pipeline = self._pipeline
-        time = columns.event_time[begin:]
-        after = watermarks(self._watermark, time, pipeline.out_of_orderness_ms)
-        before = np.concatenate([[self._watermark], after[:-1]])
-        start = time - time % pipeline.window.size_ms
-        end = start + pipeline.window.size_ms
-        late = end + pipeline.allowed_lateness_ms <= before
-        if pipeline.allowed_lateness_ms:
-            reopened = np.flatnonzero((end <= before) & (end > self._watermark) & ~late)
-            if len(reopened):
-                stop = int(reopened[0])
-                time, after, start, late = time[:stop], after[:stop], start[:stop], late[:stop]
-        n = len(time)
+        """Process rows from ``begin`` to the first that belongs to a window fired on the way; return where to go on.
+
+        ``moved`` is the watermark before each row and after the last, shape (n + 1,).
+        """
+        before = moved[begin:-1]
+        n = self._frames.stop(columns.event_time[begin:], before, self._watermark)
         rows = slice(begin, begin + n)
+        before, after, time = before[:n], moved[begin + 1 : begin + n + 1], columns.event_time[rows]
         here = columns.take(rows, columns.start, columns.next)
         keep = self._kept(here)
+        late, counts = self._frames.judge(time, before, partial(self._groups.find, here))
         self._late(here, late & keep, before, outputs)
-        used = np.flatnonzero(keep & ~late)
-        transitions = self._use(here, value[rows], time, start, after, used)
+        used = np.flatnonzero(keep & counts)
+        transitions = self._use(here, value[rows], time, before, after, used)
         self._watermark = int(after[-1])
         self._max_time = max(self._max_time, int(time.max()))
         transitions += self._fire(np.arange(n), after, outputs)
@@ -138,23 +141,15 @@ class WindowTask:
         columns: Columns,
         value: NDArray[np.float64],
         time: NDArray[np.int64],
-        start: NDArray[np.int64],
+        before: NDArray[np.int64],
         after: NDArray[np.int64],
         used: NDArray[np.intp],
     ) -> list[tuple[int, Transition]]:
         if not len(used):
             return []
         group = self._groups.encode(columns.take(used, columns.start, columns.next))
-        value, time, start = value[used], time[used], start[used]
-        codes = self._mapping.index(value)
-        for opening in np.unique(start).tolist():
-            window = self._windows.get(opening)
-            if window is None:
-                window = self._windows[opening] = Window(opening)
-                # Its end has passed without a row: there is no revision 0, all of it is late but allowed.
-                window.fired = opening + self._pipeline.window.size_ms <= self._watermark
-            mine = start == opening
-            window.update(group[mine], value[mine], time[mine], codes[mine])
+        value, time = value[used], time[used]
+        self._frames.add(group, value, time, self._mapping.index(value), before[used])
         samples = Samples(len(self._groups), group, time, value, used.astype(np.int64), after[used])
         return [
             (number, transition)
@@ -168,58 +163,48 @@ class WindowTask:
     def _fire(
         self, rows: NDArray[np.int64], after: NDArray[np.int64], outputs: list[Output]
     ) -> list[tuple[int, Transition]]:
-        """Publish and drop what the watermark has passed, in order of (time due, window)."""
-        size, lateness = self._pipeline.window.size_ms, self._pipeline.allowed_lateness_ms
-        due: list[tuple[int, int, int]] = []
-        for start, window in self._windows.items():
-            if not window.fired:
-                due.append((start + size, 0, start))
-            due.append((start + size + lateness, 1, start))
+        """Publish what the watermark has made due; ``after`` is the watermark after each of ``rows``."""
         transitions: list[tuple[int, Transition]] = []
-        for when, revision, start in sorted(due):
-            if when > self._watermark:
-                break
-            cause = int(rows[np.searchsorted(after, when)])
-            if revision == 0:
-                closed = self._windows[start].closed()
-                self._windows[start].fired = True
-                transitions += self._watch(
-                    closed, cause, int(after[cause] if len(after) > cause else self._watermark)
+        for firing in self._frames.due(self._watermark):
+            cause = rows[np.searchsorted(after, firing.when)]
+            transitions += self._watch(firing, cause, after[np.searchsorted(after, firing.when)])
+            self._publish(firing, outputs)
+        return transitions
+
+    def _watch(
+        self, firing: Firing, cause: NDArray[np.int64], watermark: NDArray[np.int64]
+    ) -> list[tuple[int, Transition]]:
+        shown = firing.sampled
+        if not shown.any():
+            return []
+        closed = firing.closed
+        return [
+            (number, transition)
+            for number, rule in enumerate(self._rules)
+            if rule.source != "row"
+            for transition in rule.update(
+                Samples(
+                    len(self._groups), closed.group[shown], firing.end[shown], closed.column(rule.source)[shown],
+                    cause[shown], watermark[shown],
                 )
-                self._publish(closed, 0, outputs)
-            else:
-                window = self._windows.pop(start)
-                if window.touched_late:
-                    self._publish(window.closed(only_late=True), 1, outputs)
-        return transitions
+            )
+        ]  # fmt: skip
 
-    def _watch(self, closed: Closed, cause: int, watermark: int) -> list[tuple[int, Transition]]:
-        transitions: list[tuple[int, Transition]] = []
-        k = len(closed.group)
-        time = np.full(k, closed.start + self._pipeline.window.size_ms)
-        for number, rule in enumerate(self._rules):
-            if rule.source != "row":
-                samples = Samples(
-                    len(self._groups), closed.group, time, closed.column(rule.source), np.full(k, cause),
-                    np.full(k, watermark),
-                )  # fmt: skip
-                transitions += [(number, transition) for transition in rule.update(samples)]
-        return transitions
-
-    def _publish(self, closed: Closed, revision: int, outputs: list[Output]) -> None:
-        pipeline, groups, names = self._pipeline, self._groups, self._level_names
+    def _publish(self, firing: Firing, outputs: list[Output]) -> None:
+        pipeline, groups, names, closed = self._pipeline, self._groups, self._level_names, firing.closed
         low, high = closed.floats["min"], closed.floats["max"]
         levels = quantiles_many(
             self._mapping, closed.indptr, closed.codes, closed.counts, low, high, self._levels
         ).tolist()
         sketches = encode_many(self._mapping, closed.indptr, closed.codes, closed.counts)
-        start, end = closed.start, closed.start + pipeline.window.size_ms
         aggregates = zip(
-            closed.group.tolist(), closed.count.tolist(), closed.floats["sum"].tolist(), closed.mean.tolist(),
+            firing.start.tolist(), firing.end.tolist(), firing.revision.tolist(), closed.group.tolist(),
+            closed.count.tolist(), closed.floats["sum"].tolist(), closed.mean.tolist(),
             closed.variance.tolist(), low.tolist(), high.tolist(), closed.floats["first"].tolist(),
             closed.floats["last"].tolist(), strict=True,
         )  # fmt: skip
-        for i, (group, count, total, mean, variance, lowest, highest, first, last) in enumerate(aggregates):
+        for i, row in enumerate(aggregates):
+            start, end, revision, group, count, total, mean, variance, lowest, highest, first, last = row
             name = groups.names[group]
             summary = WindowSummary(
                 id=f"{pipeline.name}|{name}|{start}|{end}|{revision}",
@@ -284,12 +269,12 @@ class WindowTask:
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
         blocks: dict[str, bytes] = {}
-        header = [STATE_FORMAT, self._watermark, self._max_time]
+        header = [STATE_FORMAT, self._watermark, self._max_time, self._partition]
         blocks["header"] = msgspec.msgpack.encode(header)
         for number, first in enumerate(range(0, len(self._groups), 1024)):
             blocks[f"groups/{number:06d}"] = msgspec.msgpack.encode(self._groups.rows(first))
-        for start in sorted(self._windows):
-            blocks |= _parts(f"window/{start}", self._windows[start].pack())
+        for name, packed in self._frames.pack().items():
+            blocks |= _parts(f"window/{name}", packed)
         for number, rule in enumerate(self._rules):
             blocks |= _parts(f"rule/{number}", rule.snapshot())
         digests = {name: hashlib.blake2b(value, digest_size=16).digest() for name, value in blocks.items()}
@@ -303,11 +288,10 @@ class WindowTask:
         """Take over the state of a full set of blocks; none at all is the empty state."""
         if not blocks:
             return
-        _, self._watermark, self._max_time = msgspec.msgpack.decode(blocks["header"])
+        _, self._watermark, self._max_time, self._partition = msgspec.msgpack.decode(blocks["header"])
         for name in sorted(n for n in blocks if n.startswith("groups/")):
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
-        for name, packed in _joined(blocks, "window").items():
-            self._windows[int(name)] = Window.unpack(packed)
+        self._frames.unpack(_joined(blocks, "window"))
         for name, packed in _joined(blocks, "rule").items():
             self._rules[int(name)].restore(packed)
         self._digests = {
@@ -327,3 +311,8 @@ def _joined(blocks: Mapping[str, bytes], kind: str) -> dict[str, bytes]:
         name = block.split("/")[1]
         whole[name] = whole.get(name, b"") + blocks[block]
     return whole
+
+
+def frames_of(pipeline: Pipeline) -> Frames:
+    """Return the empty windows of a pipeline's task."""
+    return TumblingFrames(pipeline.window.size_ms, pipeline.allowed_lateness_ms)

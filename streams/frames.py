@@ -1,0 +1,138 @@
+"""How rows are gathered into windows: the contract, and tumbling windows as its simplest case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.sketches.mapping import Codes, Floats
+from streams.windows import Closed, Window
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """Windows to publish, arrays of shape (k,) parallel to the groups of ``closed``.
+
+    ``when`` is the watermark that made each due. ``sampled`` says which are shown to the rules. ``whole`` gives the same
+    windows with all of their groups, where ``closed`` has only those that changed.
+    """
+
+    when: Ints
+    start: Ints
+    end: Ints
+    revision: Ints
+    sampled: Bools
+    closed: Closed
+    whole: Callable[[], Closed]
+
+    @classmethod
+    def of(
+        cls,
+        when: int,
+        start: int,
+        end: int,
+        revision: int,
+        closed: Closed,
+        whole: Callable[[], Closed] | None = None,
+    ) -> Firing:
+        """Return one window over all groups of ``closed``."""
+        n = len(closed.group)
+        due, starts, ends, revisions = (np.full(n, x, np.int64) for x in (when, start, end, revision))
+        return cls(due, starts, ends, revisions, np.full(n, revision == 0), closed, whole or (lambda: closed))
+
+
+class Frames(Protocol):
+    """The open windows of one task; deterministic in the sequence of rows and watermarks."""
+
+    def stop(self, time: Ints, before: Ints, watermark: int) -> int:
+        """Return how many rows may be added before the windows that they pass must fire.
+
+        ``before`` is the watermark before each row, ``watermark`` the one up to which windows have fired. At least 1.
+        """
+
+    def judge(self, time: Ints, before: Ints, group: Callable[[int], int]) -> tuple[Bools, Bools]:
+        """Return which rows come too late for a window, and which rows count in at least one.
+
+        ``group(row)`` is the code of a row's group, -1 if it has none yet.
+        """
+
+    def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
+        """Add rows that count, in record order."""
+
+    def due(self, watermark: int) -> Iterator[Firing]:
+        """Give what a watermark makes due, in order of (due, revision, window, group), and let go of what is over."""
+
+    def pack(self) -> dict[str, bytes]:
+        """Return the state as named parts, the same bytes for the same content; names have no slash."""
+
+    def unpack(self, parts: Mapping[str, bytes]) -> None:
+        """Take over packed parts; none at all is the empty state."""
+
+
+class TumblingFrames:
+    """Windows ``[start, start + size)``, each with a revision 1 for groups whose rows came late but were allowed."""
+
+    def __init__(self, size: int, lateness: int) -> None:
+        self._size, self._lateness = size, lateness
+        self._windows: dict[int, Window] = {}
+
+    def stop(self, time: Ints, before: Ints, watermark: int) -> int:
+        """Stop at the first row that belongs to a window fired on the way."""
+        if not self._lateness:
+            return len(time)
+        end = time - time % self._size + self._size
+        reopened = (end <= before) & (end > watermark) & (end + self._lateness > before)
+        at = int(reopened.argmax())
+        return at if reopened[at] else len(time)
+
+    def judge(self, time: Ints, before: Ints, group: Callable[[int], int]) -> tuple[Bools, Bools]:  # noqa: ARG002
+        """A row belongs to one window, and counts in it or comes too late."""
+        late = time - time % self._size + self._size + self._lateness <= before
+        return late, ~late
+
+    def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
+        """Add rows to their windows."""
+        start = time - time % self._size
+        for opening in np.unique(start).tolist():
+            mine = np.flatnonzero(start == opening)
+            window = self._windows.get(opening)
+            if window is None:
+                window = self._windows[opening] = Window(opening)
+                # Its end has passed without a row: there is no revision 0, all of it is late but allowed.
+                window.fired = opening + self._size <= int(before[mine[0]])
+            window.update(group[mine], value[mine], time[mine], codes[mine])
+
+    def due(self, watermark: int) -> Iterator[Firing]:
+        """Fire revision 0 at a window's end, and revision 1 when the allowed lateness is over."""
+        due: list[tuple[int, int, int]] = []
+        for start, window in self._windows.items():
+            if not window.fired:
+                due.append((start + self._size, 0, start))
+            due.append((start + self._size + self._lateness, 1, start))
+        for when, revision, start in sorted(due):
+            if when > watermark:
+                break
+            if revision == 0:
+                window = self._windows[start]
+                window.fired = True
+                yield Firing.of(when, start, start + self._size, 0, window.closed())
+            else:
+                window = self._windows.pop(start)
+                if window.touched_late:
+                    late = window.closed(only_late=True)
+                    yield Firing.of(when, start, start + self._size, 1, late, window.closed)
+
+    def pack(self) -> dict[str, bytes]:
+        """Return one part a window."""
+        return {str(start): self._windows[start].pack() for start in sorted(self._windows)}
+
+    def unpack(self, parts: Mapping[str, bytes]) -> None:
+        """Take over the windows."""
+        self._windows = {int(name): Window.unpack(packed) for name, packed in parts.items()}
