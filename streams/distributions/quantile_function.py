@@ -1,0 +1,127 @@
+"""Quantile functions in linear pieces, with what is certain about the data behind each piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from streams.distributions.errors import DistributionError, GridMismatchError, NotFiniteError
+from streams.distributions.grid import Floats, Grid
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantileFunction:
+    """An estimate of an inverse CDF that is linear between breaks, and bounds for the exact one.
+
+    Between ``breaks[j]`` and ``breaks[j + 1]`` (levels, shape (k + 1,), from 0 to 1) the estimate runs from ``start[j]`` to
+    ``end[j]``, and the inverse CDF of the data stays in ``[low[j], high[j]]`` (all of shape (k,)). A sample is exact: all four are
+    equal. The inverse CDF is inf {x : F(x) >= p}, which is not numpy's default quantile.
+    """
+
+    breaks: Floats
+    start: Floats
+    end: Floats
+    low: Floats
+    high: Floats
+
+    def __post_init__(self) -> None:
+        if not len(self.start) or len(self.breaks) != len(self.start) + 1:
+            raise GridMismatchError(
+                "a quantile function needs at least one piece and one break more than pieces"
+            )
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):
+            raise NotFiniteError("the quantiles are not bounded; give the minimum and maximum of the data")
+
+    @cached_property
+    def widths(self) -> Floats:
+        """The mass of each piece."""
+        return np.diff(self.breaks)
+
+    @property
+    def size(self) -> float:
+        """The largest absolute value that the data may have."""
+        return float(max(abs(self.low[0]), abs(self.high[-1])))
+
+    def at(self, levels: ArrayLike) -> Floats:
+        """Return the estimate at levels in [0, 1], with the shape of the levels."""
+        p, j = self._pieces(levels)
+        share = (p - self.breaks[j]) / np.where(self.widths[j] > 0, self.widths[j], 1.0)
+        return np.asarray(self.start[j] + (self.end[j] - self.start[j]) * np.clip(share, 0.0, 1.0))
+
+    def bounds(self, levels: ArrayLike) -> tuple[Floats, Floats]:
+        """Return between what the exact quantiles at these levels lie."""
+        p, left = self._pieces(levels)
+        # Breaks carry rounding, so a level on a break is given both its neighbours.
+        right = np.clip(np.searchsorted(self.breaks, p * (1 + 4 * EPS), side="right") - 1, left, None)
+        left = np.minimum(np.clip(np.searchsorted(self.breaks, p * (1 - 4 * EPS)) - 1, 0, None), left)
+        return self.low[left], self.high[np.minimum(right, len(self.high) - 1)]
+
+    def error(self, order: float = 2.0) -> float:
+        """Return a bound of the W_p distance (``p = order`` >= 1) between the estimate and the data.
+
+        On a piece the exact function is monotone between two bounds. The error is convex in it, so a step between the bounds is
+        the worst, and as the estimate rises too, the worst step is at an end of the piece: all of the data at one bound.
+        """
+        return self._error(self.breaks, self.start, self.end, order)
+
+    def on(self, grid: Grid) -> Floats:
+        """Return the quantile vector on a grid, shape (m,)."""
+        return self.at(grid.levels)
+
+    def grid_error(self, grid: Grid, order: float = 2.0) -> float:
+        """Return a bound of the W_p distance between the vector ``on(grid)`` and the data, over the levels that the grid covers."""
+        cells = grid.cells
+        breaks = np.union1d(self.breaks, cells)
+        breaks = breaks[(breaks >= cells[0]) & (breaks <= cells[-1])]
+        middle = (breaks[1:] + breaks[:-1]) / 2
+        value = self.on(grid)[np.clip(np.searchsorted(cells, middle) - 1, 0, len(grid) - 1)]
+        return self._error(breaks, value, value, order)
+
+    def _pieces(self, levels: ArrayLike) -> tuple[Floats, NDArray[np.intp]]:
+        p = np.asarray(levels, np.float64)
+        if not ((p >= 0) & (p <= 1)).all():
+            raise DistributionError("levels must be in [0, 1]")
+        return p, np.clip(np.searchsorted(self.breaks, p, side="left") - 1, 0, len(self.start) - 1)
+
+    def _error(self, breaks: Floats, start: Floats, end: Floats, order: float) -> float:
+        if order < 1:
+            raise DistributionError("the order of a Wasserstein distance must be at least 1")
+        if len(breaks) == len(self.breaks) and np.array_equal(breaks, self.breaks):
+            low, high = self.low, self.high
+        else:
+            j = np.clip(
+                np.searchsorted(self.breaks, (breaks[1:] + breaks[:-1]) / 2) - 1, 0, len(self.low) - 1
+            )
+            low, high = self.low[j], self.high[j]
+        worst = np.maximum(
+            mean_power(start - low, end - low, order), mean_power(high - start, high - end, order)
+        )
+        return root_of(float(worst @ np.diff(breaks)), order) * (1 + 1e-12) + 8 * EPS * self.size
+
+
+def mean_power(a: Floats, b: Floats, order: float) -> Floats:
+    """Return the mean of |d|^order over pieces on which d runs linearly from a to b."""
+    if order == 1.0:
+        size = (np.abs(a) + np.abs(b)) / 2
+        crossing = a * b < 0
+        if not crossing.any():
+            return np.asarray(size)
+        span = np.where(crossing, np.abs(a) + np.abs(b), 1.0)
+        return np.asarray(np.where(crossing, (a * a + b * b) / (2 * span), size))
+    if order == 2.0:
+        return np.asarray((a * a + a * b + b * b) / 3)
+    span = b - a
+    flat = np.abs(span) <= 1e-7 * np.maximum(np.abs(a), np.abs(b))
+    rise = np.sign(b) * np.abs(b) ** (order + 1) - np.sign(a) * np.abs(a) ** (order + 1)
+    sloped = rise / ((order + 1) * np.where(flat, 1.0, span))
+    return np.asarray(np.where(flat, np.abs((a + b) / 2) ** order, sloped))
+
+
+def root_of(total: float, order: float) -> float:
+    """Return total^(1/order), of a total that rounding may have made a little negative."""
+    return float(max(total, 0.0) ** (1.0 / order))
