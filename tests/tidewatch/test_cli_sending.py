@@ -21,6 +21,7 @@ from tests.conftest import Kafka
 from tidewatch.cli import replay as replay_module
 from tidewatch.cli import sending
 from tidewatch.cli import simulate as simulate_module
+from tidewatch.topics import wait_until_known
 
 TABLE = """station;place;when;temp;hum
 a;north;2024-07-01 10:00;20.5;40
@@ -48,6 +49,7 @@ def topic(kafka: Kafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("TIDEWATCH_BOOTSTRAP", kafka.bootstrap)
     admin = AdminClient(kafka.connection)
     admin.create_topics([NewTopic(topic_prefix, 3, 1)])[topic_prefix].result(30)
+    wait_until_known(admin, [topic_prefix])
     yield topic_prefix
     admin.delete_topics([topic_prefix])[topic_prefix].result(30)
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tidewatch.cli.shared import fail
+from tidewatch.exits import Exit
 
 if TYPE_CHECKING:
     from producers.producer import EventProducer
 
 DEFAULT_TOPIC = "iot.sensor.reading.v1"
-EXIT_FAILED = 1
-EXIT_REJECTED = 4
-EXIT_INTERRUPTED = 130
+EXIT_FAILED = Exit.FAILED
+EXIT_REJECTED = Exit.REJECTED
+EXIT_INTERRUPTED = Exit.INTERRUPTED
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Topic = Annotated[str, typer.Option(help="Topic to send to.")]
@@ -35,12 +38,6 @@ def speed_of(text: str) -> float | None:
     if not 0 < speed < float("inf"):
         raise typer.BadParameter(f"a speed is 'real', 'max' or a positive number, not {text!r}")
     return speed
-
-
-def fail(error: Exception | str, hint: str = "") -> NoReturn:
-    """Say what went wrong and what to do, and leave with the exit code of failures."""
-    typer.echo(f"error: {error}" + (f"\n{hint}" if hint else ""), err=True)
-    raise typer.Exit(EXIT_FAILED)
 
 
 @contextmanager

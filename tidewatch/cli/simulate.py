@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidewatch.cli import sending
+from tidewatch.cli.shared import fail
 
 if TYPE_CHECKING:
     from producers.incidents import Incident
@@ -110,7 +111,7 @@ def _written(path: Path, incidents: list[Incident]) -> None:
     try:
         write_truth(path, incidents)
     except OSError as error:
-        sending.fail(f"the truth cannot be written: {error}", "Give --truth another file.")
+        fail(f"the truth cannot be written: {error}", "Give --truth another file.")
 
 
 def _facts(
