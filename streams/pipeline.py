@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from schemas.event_types import EventType
 from streams.rules.base import Declaration
 from streams.task import OutputKind
 
+MOST_PANES = 4_096
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -39,6 +41,37 @@ class Tumbling:
 
     size_ms: int
 
+    def __post_init__(self) -> None:
+        if self.size_ms < 1:
+            raise ValueError(f"a window needs a size of at least 1 ms, not {self.size_ms}")
+
+
+@dataclass(frozen=True)
+class Hopping:
+    """Event-time windows of ``size_ms`` that begin at every multiple of ``hop_ms`` since the epoch.
+
+    Windows share panes of the greatest common divisor of both.
+
+    Raises:
+        ValueError: the hop is not between 1 and the size, or a window would have more than 4,096 panes.
+    """
+
+    size_ms: int
+    hop_ms: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hop_ms <= self.size_ms:
+            raise ValueError(f"a hop must be between 1 ms and the window's size, not {self.hop_ms}")
+        panes = self.size_ms // gcd(self.size_ms, self.hop_ms)
+        if panes > MOST_PANES:
+            raise ValueError(
+                f"windows of {self.size_ms} ms every {self.hop_ms} ms need {panes} panes each, more than {MOST_PANES}; "
+                "choose sizes with a larger common divisor"
+            )
+
+
+Windowing = Tumbling | Hopping
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
@@ -54,7 +87,7 @@ class Pipeline:
     group_by: tuple[str, ...]
     keep: tuple[str, ...] = ()
     value: str = "value"
-    window: Tumbling = Tumbling(10_000)
+    window: Windowing = Tumbling(10_000)
     out_of_orderness_ms: int = 2_000
     allowed_lateness_ms: int = 0
     idle_timeout_ms: int | None = 10_000
@@ -81,7 +114,7 @@ class Pipeline:
     def hash(self) -> str:
         """A digest of everything that decides results; raise ``version`` when a function behind a name changes."""
         parts = [
-            self.name, self.source, self.event.name, self.group_by, self.keep, self.value, self.window.size_ms,
+            self.name, self.source, self.event.name, self.group_by, self.keep, self.value, repr(self.window),
             self.out_of_orderness_ms, self.allowed_lateness_ms, self.alpha, self.levels,
             [f.name for f in self.filters], [d.name for d in self.derived],
             [rule.signature() for rule in self.rules], self.version,

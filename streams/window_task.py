@@ -15,7 +15,8 @@ from schemas.deadletters import headers_for
 from schemas.results import Alert, WindowSummary
 from streams.frames import Firing, Frames, TumblingFrames
 from streams.groups import Groups
-from streams.pipeline import Pipeline
+from streams.hopping import HoppingFrames
+from streams.pipeline import Hopping, Pipeline
 from streams.rules.base import Rule, Samples, Transition
 from streams.sketches.codes import encode_many, quantiles_many
 from streams.sketches.mapping import LogMapping
@@ -315,4 +316,7 @@ def _joined(blocks: Mapping[str, bytes], kind: str) -> dict[str, bytes]:
 
 def frames_of(pipeline: Pipeline) -> Frames:
     """Return the empty windows of a pipeline's task."""
-    return TumblingFrames(pipeline.window.size_ms, pipeline.allowed_lateness_ms)
+    window, lateness = pipeline.window, pipeline.allowed_lateness_ms
+    if isinstance(window, Hopping):
+        return HoppingFrames(window.size_ms, window.hop_ms, lateness)
+    return TumblingFrames(window.size_ms, lateness)

@@ -26,6 +26,7 @@ class Closed:
     group: NDArray[np.int32]
     count: Ints
     floats: dict[str, Floats]
+    times: dict[str, Ints]
     indptr: Ints
     codes: Codes
     counts: Ints
@@ -105,9 +106,10 @@ class Window:
         indptr = np.concatenate([[0], np.cumsum(size)])
         take = np.arange(indptr[-1]) + np.repeat(low - indptr[:-1], size)
         floats = {name: np.asarray(self._columns[name][slots], np.float64) for name in _FLOATS}
+        times = {name: self._columns[name][slots] for name in ("first_time", "last_time")}
         counts = np.asarray(self._columns["count"][slots], np.int64)
         codes = (self._keys[take] & 0xFFFF).astype(np.int32)
-        return Closed(self.start, group, counts, floats, indptr, codes, self._counts[take])
+        return Closed(self.start, group, counts, floats, times, indptr, codes, self._counts[take])
 
     def pack(self) -> bytes:
         """Return the state, the same bytes for the same content."""

@@ -4,102 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
 
-import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.columns import Coded, Columns
-from schemas.event_types import SENSOR_READING
-from schemas.results import WindowSummary
-from streams.pipeline import Pipeline, Tumbling
-from streams.rules.silence import Silence
-from streams.rules.threshold import Threshold
-from streams.task import Output
 from streams.window_task import WindowTask
-
-Row = tuple[str, int, float]
-
-
-def pipeline(lateness: int = 0) -> Pipeline:
-    return Pipeline(
-        name="p",
-        source="s",
-        event=SENSOR_READING,
-        group_by=("sensor_id", "quantity"),
-        keep=("site",),
-        window=Tumbling(10),
-        out_of_orderness_ms=3,
-        allowed_lateness_ms=lateness,
-        rules=(
-            Threshold(name="high", above=50.0, clear=40.0),
-            Threshold(name="high-mean", source="mean", above=20.0),
-            Silence(name="silent", duration_ms=25),
-        ),
-    )
-
-
-def columns(rows: list[Row], first_offset: int = 0) -> Columns:
-    n = len(rows)
-    names = sorted({sensor for sensor, _, _ in rows})
-    sensor = Coded(np.array([names.index(s) for s, _, _ in rows], np.int32), names)
-    same = Coded(np.zeros(n, np.int32), ["x"])
-    offsets = np.arange(first_offset, first_offset + n, dtype=np.int64)
-    times = np.array([t for _, t, _ in rows], np.int64)
-    return Columns(
-        "s", 0, first_offset, first_offset + n, offsets, np.zeros(n, np.int32), times, times,
-        {"value": np.array([v for _, _, v in rows], np.float64)},
-        {"sensor_id": sensor, "quantity": same, "site": same},
-        lambda i: (rows[i][0].encode(), repr(rows[i]).encode()),
-    )  # fmt: skip
-
-
-def by_kind(outputs: list[Output]) -> dict[str, list[Any]]:
-    kinds: dict[str, list[Any]] = defaultdict(list)
-    for output in outputs:
-        kinds[output.kind].append((output.key, output.value, output.headers))
-    return kinds
-
-
-def summaries(outputs: list[Output]) -> list[WindowSummary]:
-    return [msgspec.json.decode(o.value or b"", type=WindowSummary) for o in outputs if o.kind == "result"]
-
-
-rows_strategy = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b", "c/d"]),
-        st.integers(0, 120),
-        st.floats(-100, 100, allow_nan=False) | st.sampled_from([0.0, 1e-12, 45.0, 60.0]),
-    ),
-    min_size=1,
-    max_size=40,
+from tests.streams.windowing import (
+    Row,
+    check_that_cuts_change_nothing,
+    columns,
+    pipeline,
+    rows_strategy,
+    summaries,
 )
 
 
 @settings(max_examples=200, deadline=None)
 @given(rows=rows_strategy, lateness=st.sampled_from([0, 15]), data=st.data())
 def test_cuts_and_restores_change_no_byte(rows: list[Row], lateness: int, data: st.DataObject) -> None:
-    definition = pipeline(lateness)
-    whole = WindowTask(definition)
-    expected = whole.process(columns(rows)) + whole.advance(len(rows), 10_000)
-    task, outputs, begin = WindowTask(definition), [], 0
-    base: dict[str, bytes] = {}
-    while begin < len(rows):
-        end = data.draw(st.integers(begin + 1, len(rows)))
-        outputs += task.process(columns(rows[begin:end], begin))
-        begin = end
-        if data.draw(st.booleans()):
-            full = data.draw(st.booleans()) or not base
-            for name, value in task.snapshot(full=full).items():
-                base.pop(name, None) if value is None else base.__setitem__(name, value)
-            if full:
-                base = {name: value for name, value in task.snapshot(full=True).items() if value is not None}
-            task = WindowTask(definition)
-            task.restore(base)
-    outputs += task.advance(len(rows), 10_000)
-    assert by_kind(outputs) == by_kind(expected)
+    check_that_cuts_change_nothing(pipeline(lateness), rows, data)
 
 
 @settings(max_examples=100, deadline=None)
