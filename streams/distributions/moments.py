@@ -1,0 +1,132 @@
+"""Number, sum and sum of products of vectors: additive, so that shards merge, and exact where a resolution is declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_FITS = 2**62
+
+
+def checked_rows(rows: Any, width: int | None = None) -> Floats:
+    """Return rows as a float array of shape (n, m).
+
+    Raises:
+        ValueError: it has another shape, or a value is NaN or infinite.
+    """
+    array = np.atleast_2d(np.asarray(rows, np.float64))
+    if array.ndim != 2 or (width is not None and array.shape[1] != width):
+        raise ValueError(f"expected rows of {width or 'm'} values, got an array of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("NaN or infinity among the values; leave such distributions out")
+    return array
+
+
+def fixed_point(rows: Floats, resolution: float) -> NDArray[Any]:
+    """Return rows as whole numbers of ``resolution``, as Python integers where products could overflow."""
+    whole = np.rint(rows / resolution)
+    bound = float(np.abs(whole).max(initial=0.0))
+    if bound >= 2**62:
+        raise ValueError(
+            f"values up to {bound * resolution:g} are too large for a resolution of {resolution:g}"
+        )
+    return whole.astype(np.int64)
+
+
+def exact_products(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """Return left.T @ right of integer arrays without rounding or overflow, as an array of Python integers."""
+    if not len(left):
+        return np.zeros((left.shape[1], right.shape[1]), object)
+    bound = int(np.abs(left).max()) * int(np.abs(right).max()) * len(left)
+    if bound < _FITS:
+        return np.asarray(left.T @ right).astype(object)
+    return np.asarray(left.T.astype(object) @ right.astype(object))
+
+
+class Moments:
+    """Count, mean and scatter of vectors of ``width`` values, from rows or from other moments.
+
+    With ``resolution`` None, sums are floats about a running mean (Chan, Golub and LeVeque 1983): equal to the batch
+    result to about 1e-12 of the values' scale, but not bit for bit in another order. With a resolution, values are
+    rounded to its multiples and summed as integers: the same bits for any order and grouping.
+    """
+
+    def __init__(self, width: int, resolution: float | None = None) -> None:
+        self.width, self.resolution, self.count = width, resolution, 0
+        kind = np.float64 if resolution is None else object
+        self._first: NDArray[Any] = np.zeros(width, kind)  # mean, or the sum of whole numbers
+        self._second: NDArray[Any] = np.zeros(
+            (width, width), kind
+        )  # scatter about the mean, or sum of products
+
+    def update(self, rows: Floats) -> None:
+        """Add rows of shape (n, width).
+
+        Raises:
+            ValueError: another shape, or a value that is not finite.
+        """
+        rows = checked_rows(rows, self.width)
+        if not len(rows):
+            return
+        if self.resolution is None:
+            mean = rows.mean(axis=0)
+            self._add(len(rows), mean, (rows - mean).T @ (rows - mean))
+        else:
+            whole = fixed_point(rows, self.resolution)
+            self._add(len(rows), whole.astype(object).sum(axis=0), exact_products(whole, whole))
+
+    def merge(self, other: Moments) -> None:
+        """Add what another has seen.
+
+        Raises:
+            ValueError: the other has another width or resolution.
+        """
+        if (self.width, self.resolution) != (other.width, other.resolution):
+            raise ValueError("moments of different grids or resolutions cannot be added")
+        if other.count:
+            self._add(other.count, other._first, other._second)
+
+    def _add(self, count: int, first: NDArray[Any], second: NDArray[Any]) -> None:
+        total = self.count + count
+        if self.resolution is None:
+            step = first - self._first
+            self._second = self._second + second + np.outer(step, step) * (self.count * count / total)
+            self._first = self._first + step * (count / total)
+        else:
+            self._first, self._second = self._first + first, self._second + second
+        self.count = total
+
+    @property
+    def mean(self) -> Floats:
+        """The mean, shape (width,)."""
+        self._require(1)
+        if self.resolution is None:
+            return np.asarray(self._first, np.float64)
+        return np.asarray(_divided(self._first, self.count) * self.resolution)
+
+    def covariance(self, ddof: int = 1) -> Floats:
+        """Return the covariance, shape (width, width); ``ddof`` 1 is the unbiased one.
+
+        Raises:
+            ValueError: there are not more than ``ddof`` rows.
+        """
+        self._require(ddof + 1)
+        if self.resolution is None:
+            return np.asarray(self._second / (self.count - ddof))
+        # n * sum(qq') - sum(q) sum(q)' is exact in integers; only the one division rounds.
+        scatter = self.count * self._second - np.outer(self._first, self._first)
+        return np.asarray(_divided(scatter, self.count * (self.count - ddof)) * self.resolution**2)
+
+    def _require(self, rows: int) -> None:
+        if self.count < rows:
+            raise ValueError(f"{self.count} distributions seen, at least {rows} are needed")
+
+
+def _divided(numerators: NDArray[Any], denominator: int) -> Floats:
+    """Divide Python integers, correctly rounded however large they are."""
+    flat = [int(value) / denominator for value in numerators.ravel()]
+    return np.array(flat, np.float64).reshape(numerators.shape)
