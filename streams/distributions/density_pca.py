@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.distributions.errors import GridMismatchError
 from streams.distributions.estimator import Estimator
 from streams.distributions.fpca import FunctionalPCA
 from streams.distributions.lqd import (
@@ -47,7 +48,7 @@ class DensityPCA(Estimator):
         """Learn from densities of shape (n, g) alone.
 
         Raises:
-            ValueError: a negative or infinite value, a density that is zero everywhere, or fewer than two densities.
+            DistributionError: a negative or infinite value, a density that is zero everywhere, or fewer than two densities.
         """
         self.curves_ = self._empty().fit(self._lqds(X))
         return self
@@ -62,7 +63,9 @@ class DensityPCA(Estimator):
     def merge(self, other: DensityPCA) -> DensityPCA:
         """Learn what another estimator with the same grids has seen."""
         if not (np.array_equal(self.x, other.x) and self.alpha == other.alpha):
-            raise ValueError("densities on different supports or regularised differently cannot be merged")
+            raise GridMismatchError(
+                "densities on different supports or regularised differently cannot be merged"
+            )
         other._require("curves_")
         if not hasattr(self, "curves_"):
             self.curves_ = self._empty()

@@ -39,5 +39,9 @@ class NeverAddedError(DistributionError):
     """What is taken away was never added."""
 
 
+class NoVariationError(DistributionError):
+    """All distributions are equal, so that there is nothing to decompose or to forecast."""
+
+
 class NotFittedError(DistributionError):
     """The estimator has seen no data yet; call fit or partial_fit first."""

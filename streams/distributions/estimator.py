@@ -5,11 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any, TypeVar
 
+from streams.distributions.errors import NotFittedError
+
 Self = TypeVar("Self", bound="Estimator")
-
-
-class NotFittedError(ValueError, AttributeError):
-    """An estimator was asked for what only ``fit`` or ``partial_fit`` can give it."""
 
 
 class Estimator:

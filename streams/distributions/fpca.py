@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.distributions.errors import GridMismatchError, NoVariationError
 from streams.distributions.estimator import Estimator
 from streams.distributions.moments import Moments, checked_rows
 from streams.distributions.quadrature import weights_of
@@ -49,7 +50,7 @@ class FunctionalPCA(Estimator):
         """Learn from curves of shape (n, m) alone, forgetting earlier ones.
 
         Raises:
-            ValueError: another shape, NaN or infinity, or fewer than two curves.
+            DistributionError: another shape, NaN or infinity, or fewer than two curves.
         """
         self.moments_ = Moments(len(self.grid), self.resolution)
         self.partial_fit(X)
@@ -70,7 +71,7 @@ class FunctionalPCA(Estimator):
         if not hasattr(self, "moments_"):
             self.moments_ = Moments(len(self.grid), self.resolution)
         if not np.array_equal(self.grid, other.grid):
-            raise ValueError("estimators on different grids cannot be merged")
+            raise GridMismatchError("estimators on different grids cannot be merged")
         self.moments_.merge(other.moments_)
         self._decomposition = None
         return self
@@ -138,7 +139,7 @@ class FunctionalPCA(Estimator):
         values, vectors = values[::-1], vectors[:, ::-1]
         values = values[values > self._rounding(values[0], metric.sum())]
         if not len(values):
-            raise ValueError("all curves are equal, so that there is no variation to decompose")
+            raise NoVariationError("all curves are equal, so that there is no variation to decompose")
         modes = (vectors[:, : min(self.n_components, len(values))] / root[:, None]).T
         modes /= np.sqrt((modes**2) @ weights)[:, None]
         return Decomposition(self.moments_.mean, values, modes * _signs(modes @ weights, modes)[:, None])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.distributions.errors import GridMismatchError, TooFewDistributionsError
 from streams.distributions.moments import _divided, checked_rows, exact_products, fixed_point
 
 Floats = NDArray[np.float64]
@@ -36,7 +37,7 @@ class LaggedMoments:
         """Add the vectors that follow, shape (n, width), in the order of time.
 
         Raises:
-            ValueError: another shape, or a value that is not finite.
+            DistributionError: another shape, or a value that is not finite.
         """
         rows = checked_rows(rows, self.width)
         if not len(rows):
@@ -71,7 +72,7 @@ class LaggedMoments:
     def mean(self) -> Floats:
         """The mean vector, shape (width,)."""
         if not self.count:
-            raise ValueError("no distribution seen yet")
+            raise TooFewDistributionsError("no distribution seen yet")
         if self.resolution is None:
             return np.asarray(self._origin + self._early[0] / self.count)
         return np.asarray(_divided(self._early[0], self.count) * self.resolution)
@@ -79,7 +80,7 @@ class LaggedMoments:
     def covariances(self) -> Floats:
         """Return 1/n times the sums over t of (q_t - mean)(q_(t+h) - mean)', shape (lags + 1, width, width)."""
         if not self.count:
-            raise ValueError("no distribution seen yet")
+            raise TooFewDistributionsError("no distribution seen yet")
         if self.resolution is None:
             mean = self._early[0] / self.count
             pairs = self._pairs[:, None, None] * np.outer(mean, mean)
@@ -120,7 +121,7 @@ class LaggedMoments:
     def _add(self, other: LaggedMoments) -> None:
         mine = (self.width, self.lags, self.resolution)
         if mine != (other.width, other.lags, other.resolution):
-            raise ValueError("segments of different grids, lags or resolutions cannot be added")
+            raise GridMismatchError("segments of different grids, lags or resolutions cannot be added")
         pairs, early, late, products = other._pairs, other._early, other._late, other._products
         if self.resolution is None:
             if self._origin is None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from streams.distributions.errors import DistributionError, EmptyDistributionError, NotFiniteError
 from streams.distributions.quadrature import running_integral
 
 Floats = NDArray[np.float64]
@@ -20,13 +21,13 @@ def normalised(density: Floats, x: Floats) -> Floats:
     """Return the density, values on the grid x, scaled to a trapezoidal integral of one.
 
     Raises:
-        ValueError: a value is negative or not finite, or all are zero.
+        DistributionError: a value is negative or not finite, or all are zero.
     """
     if density.shape != x.shape or not np.isfinite(density).all() or (density < 0).any():
-        raise ValueError("a density needs one finite value of at least zero for each grid point")
+        raise NotFiniteError("a density needs one finite value of at least zero for each grid point")
     mass = float(np.trapezoid(density, x))
     if mass <= 0:
-        raise ValueError("a density that is zero everywhere cannot be scaled")
+        raise EmptyDistributionError("a density that is zero everywhere cannot be scaled")
     return np.asarray(density / mass)
 
 
@@ -34,13 +35,13 @@ def regularised(density: Floats, x: Floats, alpha: float) -> Floats:
     """Mix a density with the uniform one until its least value is alpha; it is returned as is where it has that already.
 
     Raises:
-        ValueError: alpha times the width of the support is one or more, so that no density can be that large everywhere.
+        DistributionError: alpha times the width of the support is one or more, so that no density can be that large everywhere.
     """
     lowest, width = float(density.min()), float(x[-1] - x[0])
     if lowest >= alpha or np.ptp(density) == 0:
         return density
     if alpha * width >= 1:
-        raise ValueError(
+        raise DistributionError(
             f"alpha={alpha} is too large for a support of width {width}; take less than {1 / width}"
         )
     gamma = (alpha - lowest) / (1 - alpha * width)
@@ -51,7 +52,7 @@ def log_quantile_density(density: Floats, x: Floats, t: Floats) -> Floats:
     """Return psi(t) = -log f(Q(t)), shape of t, of a density given on the grid x.
 
     Raises:
-        ValueError: the density has zeros; regularise it first.
+        DistributionError: the density has zeros; regularise it first.
     """
     _require_positive(density)
     mass = np.concatenate([[0.0], np.cumsum(np.diff(x) * (density[1:] + density[:-1]) / 2)])
@@ -77,7 +78,7 @@ def quantile_density(density: Floats, x: Floats, t: Floats) -> Floats:
     """Return dQ/dt at levels t, scaled such that its trapezoidal integral is the width of the support.
 
     Raises:
-        ValueError: the density has zeros; regularise it first.
+        DistributionError: the density has zeros; regularise it first.
     """
     _require_positive(density)
     slope = np.interp(t, *_distinct(running_integral(x, density), 1 / density))
@@ -104,6 +105,6 @@ def _distinct(levels: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 def _require_positive(density: Floats) -> None:
     if not (density > 0).all():
-        raise ValueError(
+        raise DistributionError(
             "the log of a density that is zero somewhere is infinite; regularise it with alpha > 0 first"
         )

@@ -7,6 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.distributions.errors import (
+    DistributionError,
+    GridMismatchError,
+    NotFiniteError,
+    TooFewDistributionsError,
+)
+
 Floats = NDArray[np.float64]
 
 _FITS = 2**62
@@ -16,13 +23,16 @@ def checked_rows(rows: Any, width: int | None = None) -> Floats:
     """Return rows as a float array of shape (n, m).
 
     Raises:
-        ValueError: it has another shape, or a value is NaN or infinite.
+        GridMismatchError: it has another shape.
+        NotFiniteError: a value is NaN or infinite.
     """
     array = np.atleast_2d(np.asarray(rows, np.float64))
     if array.ndim != 2 or (width is not None and array.shape[1] != width):
-        raise ValueError(f"expected rows of {width or 'm'} values, got an array of shape {array.shape}")
+        raise GridMismatchError(
+            f"expected rows of {width or 'm'} values, got an array of shape {array.shape}"
+        )
     if not np.isfinite(array).all():
-        raise ValueError("NaN or infinity among the values; leave such distributions out")
+        raise NotFiniteError("NaN or infinity among the values; leave such distributions out")
     return array
 
 
@@ -31,7 +41,7 @@ def fixed_point(rows: Floats, resolution: float) -> NDArray[Any]:
     whole = np.rint(rows / resolution)
     bound = float(np.abs(whole).max(initial=0.0))
     if bound >= 2**62:
-        raise ValueError(
+        raise DistributionError(
             f"values up to {bound * resolution:g} are too large for a resolution of {resolution:g}"
         )
     return whole.astype(np.int64)
@@ -67,7 +77,7 @@ class Moments:
         """Add rows of shape (n, width).
 
         Raises:
-            ValueError: another shape, or a value that is not finite.
+            DistributionError: another shape, or a value that is not finite.
         """
         rows = checked_rows(rows, self.width)
         if not len(rows):
@@ -83,10 +93,10 @@ class Moments:
         """Add what another has seen.
 
         Raises:
-            ValueError: the other has another width or resolution.
+            GridMismatchError: the other has another width or resolution.
         """
         if (self.width, self.resolution) != (other.width, other.resolution):
-            raise ValueError("moments of different grids or resolutions cannot be added")
+            raise GridMismatchError("moments of different grids or resolutions cannot be added")
         if other.count:
             self._add(other.count, other._first, other._second)
 
@@ -112,7 +122,7 @@ class Moments:
         """Return the covariance, shape (width, width); ``ddof`` 1 is the unbiased one.
 
         Raises:
-            ValueError: there are not more than ``ddof`` rows.
+            TooFewDistributionsError: there are not more than ``ddof`` rows.
         """
         self._require(ddof + 1)
         if self.resolution is None:
@@ -123,7 +133,7 @@ class Moments:
 
     def _require(self, rows: int) -> None:
         if self.count < rows:
-            raise ValueError(f"{self.count} distributions seen, at least {rows} are needed")
+            raise TooFewDistributionsError(f"{self.count} distributions seen, at least {rows} are needed")
 
 
 def _divided(numerators: NDArray[Any], denominator: int) -> Floats:

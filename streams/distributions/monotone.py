@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from streams.distributions.errors import NonMonotoneError
 from streams.distributions.moments import checked_rows
 
 Floats = NDArray[np.float64]
@@ -18,12 +19,12 @@ def checked_quantiles(rows: Any, levels: Floats) -> Floats:
     """Return quantile vectors as a float array of shape (n, m).
 
     Raises:
-        ValueError: another shape, a value that is not finite, or a row that falls somewhere.
+        DistributionError: another shape, a value that is not finite, or a row that falls somewhere.
     """
     quantiles = checked_rows(rows, len(levels))
     falls = (np.diff(quantiles, axis=1) < 0).any(axis=1)
     if falls.any():
-        raise ValueError(
+        raise NonMonotoneError(
             f"row {int(np.flatnonzero(falls)[0])} falls with the level, so it is no quantile function; "
             "sort the sample it comes from, or project it first"
         )

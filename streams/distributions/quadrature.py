@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from streams.distributions.errors import DistributionError, GridMismatchError
+
 Floats = NDArray[np.float64]
 Rule = Literal["trapezoid", "spline"]
 
@@ -20,17 +22,18 @@ def weights_of(grid: Floats, rule: Rule = "trapezoid") -> Floats:
     ``spline`` integrates the natural cubic spline through the values.
 
     Raises:
-        ValueError: the grid is not strictly ascending, has fewer than two points, or the rule is unknown.
+        GridMismatchError: the grid is not strictly ascending, has fewer than two points.
+        DistributionError: the rule is unknown.
     """
     if grid.ndim != 1 or len(grid) < 2 or not (np.diff(grid) > 0).all():
-        raise ValueError("a grid needs at least two points, strictly ascending")
+        raise GridMismatchError("a grid needs at least two points, strictly ascending")
     if rule == "trapezoid":
         step = np.diff(grid)
         return np.asarray((np.append(step, 0) + np.append(0, step)) / 2)
     if rule == "spline":
         splines = CubicSpline(grid, np.eye(len(grid)), bc_type="natural")
         return np.asarray(splines.integrate(grid[0], grid[-1]))
-    raise ValueError(f"no quadrature rule {rule!r}; there are trapezoid and spline")
+    raise DistributionError(f"no quadrature rule {rule!r}; there are trapezoid and spline")
 
 
 def running_integral(grid: Floats, values: Floats, *, exponential: bool = False) -> Floats:

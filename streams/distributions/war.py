@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import toeplitz
 from scipy.stats import chi2, norm
 
+from streams.distributions.errors import GridMismatchError, NoVariationError, TooFewDistributionsError
 from streams.distributions.estimator import Estimator
 from streams.distributions.lagged import LaggedMoments
 from streams.distributions.monotone import Support, checked_quantiles, projected
@@ -83,7 +84,7 @@ class WassersteinAutoregression(Estimator):
         """Learn from a series of shape (n, m) alone, forgetting earlier ones.
 
         Raises:
-            ValueError: no quantile vectors, all equal, or fewer than the order and two more.
+            DistributionError: no quantile vectors, all equal, or fewer than the order and two more.
         """
         self.moments_ = self._empty()
         self.partial_fit(X)
@@ -154,13 +155,15 @@ class WassersteinAutoregression(Estimator):
         to quantile vectors too.
 
         Raises:
-            ValueError: there are fewer than p recent distributions.
+            TooFewDistributionsError: there are fewer than p recent distributions.
         """
         solution = self._solved()
         p = len(solution.coefficients)
         rows = self.moments_.tail if recent is None else checked_quantiles(recent, self.levels)
         if len(rows) < p:
-            raise ValueError(f"{len(rows)} recent distributions, an autoregression of order {p} needs {p}")
+            raise TooFewDistributionsError(
+                f"{len(rows)} recent distributions, an autoregression of order {p} needs {p}"
+            )
         series = list(rows[len(rows) - p :] - solution.mean)
         for _ in range(steps):
             past = np.array(series[::-1][:p]).reshape(p, len(self.levels))
@@ -207,7 +210,9 @@ class WassersteinAutoregression(Estimator):
         """Unprojected, as a residual is one of the tangent space."""
         p = len(self.coefficients_)
         if len(X) < p:
-            raise ValueError(f"{len(X)} distributions, an autoregression of order {p} needs {p}")
+            raise TooFewDistributionsError(
+                f"{len(X)} distributions, an autoregression of order {p} needs {p}"
+            )
         total = np.tile(self.mean_, (len(X) - p + 1, 1))
         for j, beta in enumerate(self.coefficients_, 1):
             total += beta * (X[p - j : len(X) - j + 1] - self.mean_)
@@ -224,7 +229,7 @@ class WassersteinAutoregression(Estimator):
     def _joined(self, other: WassersteinAutoregression) -> LaggedMoments:
         other._require("moments_")
         if not np.array_equal(self.levels, other.levels):
-            raise ValueError("estimators on different levels cannot be merged")
+            raise GridMismatchError("estimators on different levels cannot be merged")
         if not hasattr(self, "moments_"):
             self.moments_ = self._empty()
         self._solution = None
@@ -240,12 +245,12 @@ class WassersteinAutoregression(Estimator):
         moments = self.moments_
         least = (1 if self.order is None else self.order) + 2
         if moments.count < least:
-            raise ValueError(f"{moments.count} distributions seen, at least {least} are needed")
+            raise TooFewDistributionsError(f"{moments.count} distributions seen, at least {least} are needed")
         covariances = moments.covariances()
         weights = weights_of(self.levels, self.quadrature)
         acvf = np.einsum("hii,i->h", covariances, weights)
         if not acvf[0] > 0:
-            raise ValueError("all distributions are equal, so that there is nothing to forecast")
+            raise NoVariationError("all distributions are equal, so that there is nothing to forecast")
         criterion = self._criteria(acvf, moments.count)
         order = int(np.argmin(criterion)) if self.order is None else self.order
         coefficients = yule_walker(acvf, order)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from streams.distributions.estimator import NotFittedError
+from streams.distributions.errors import NotFittedError
 from streams.distributions.fpca import FunctionalPCA
 from streams.distributions.tangent_pca import TangentPCA
 
