@@ -146,6 +146,42 @@ LOST_RECORDS: Final = Metric(
 )
 
 
+SINK_RECEIVED: Final = Metric(
+    "sink", "counter", "tidewatch_sink_received", "Records that a sink took from its topics.", ("sink",)
+)
+SINK_SENT: Final = Metric(
+    "sink", "counter", "tidewatch_sink_sent", "Records that a sink's target holds for certain.", ("sink",)
+)
+SINK_ERRORS: Final = Metric(
+    "sink",
+    "counter",
+    "tidewatch_sink_errors",
+    "Failures of a sink; a batch that is offered again counts each time.",
+    ("sink", "stage", "code"),
+)
+SINK_DISCARDED: Final = Metric(
+    "sink",
+    "counter",
+    "tidewatch_sink_discarded",
+    "Records that a sink left out on purpose: not readable, not wanted, or replaced by a newer one of the same batch.",
+    ("sink", "reason"),
+)
+SINK_WRITE_SECONDS: Final = Metric(
+    "sink",
+    "histogram",
+    "tidewatch_sink_write_seconds",
+    "Duration of writing a batch.",
+    ("sink",),
+    "seconds",
+)
+SINK_WAITING: Final = Metric(
+    "sink",
+    "gauge",
+    "tidewatch_sink_waiting",
+    "1 while a sink waits for its target to take a batch, else 0.",
+    ("sink",),
+)
+
 MONITOR_LAG: Final = Metric(
     "monitor",
     "gauge",

@@ -1,0 +1,179 @@
+"""Carries result topics to a sink: read committed, write, then commit the offsets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from schemas.errors import ErrorCode
+from sinks.contract import Result, Sink
+from sinks.decoding import Decoder, decode
+from sinks.errors import BackPressureError, TopicError
+from sinks.metrics import SinkMetrics
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkLimits:
+    """The largest batch in records, and how many seconds a smaller one may wait for more."""
+
+    batch: int = 5_000
+    linger: float = 0.5
+
+
+class SinkRunner:
+    """Read topics as a consumer group and write every committed result to a sink.
+
+    Delivery: effectively once. Offsets are committed only after the sink has the batch for certain, so a crash at any
+    point loses nothing; what is written again after it is the same by id, which the sink absorbs. Under back-pressure
+    reading stops, the membership stays, and the same batch is offered again, for ever. Records that are no results are
+    counted and left out.
+    """
+
+    def __init__(
+        self,
+        connection: Mapping[str, str | int],
+        group: str,
+        decoders: Mapping[str, Decoder],
+        sink: Sink,
+        metrics: SinkMetrics,
+        *,
+        limits: SinkLimits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._decoders = decoders
+        self._sink = sink
+        self._metrics = metrics
+        self._limits = limits or SinkLimits()
+        self._monotonic = monotonic
+        self._pending: list[Result] = []
+        self._positions: dict[Place, int] = {}
+        self._waiting = False
+        self._consumer = Consumer(
+            {
+                "log_level": 3,
+                **connection,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+            }
+        )
+
+    def run(self, stopping: Event) -> None:
+        """Work until ``stopping`` is set; a batch under way is finished or left uncommitted.
+
+        Raises:
+            TopicError: a topic is not there.
+            SinkError: the sink cannot go on; nothing is lost, a restart takes up where the last commit was.
+            KafkaException: no broker answers at first.
+        """
+        try:
+            self._check()
+            if self._insist(self._sink.setup, stopping):
+                self._consumer.subscribe(
+                    list(self._decoders), on_assign=self._assigned, on_revoke=self._revoked
+                )
+                while not stopping.is_set():
+                    self._step(stopping)
+        finally:
+            self._consumer.close()
+            self._sink.close()
+
+    def _check(self) -> None:
+        known = self._consumer.list_topics(timeout=30).topics
+        missing = [topic for topic in self._decoders if topic not in known]
+        if missing:
+            raise TopicError(f"no topic {', '.join(missing)}; make it with `tidewatch topics create`")
+
+    def _step(self, stopping: Event) -> None:
+        self._take(self._consumer.consume(self._limits.batch, self._limits.linger))
+        if self._positions and self._insist(self._write, stopping):
+            self._commit()
+
+    def _take(self, messages: list[Message]) -> None:
+        good = [message for message in messages if message.error() is None]
+        self._metrics.received(len(good))
+        for message in good:
+            topic, partition, offset = (
+                str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+            )  # fmt: skip
+            self._positions[topic, partition] = offset + 1
+            value = decode(self._decoders[topic], message.value())
+            if isinstance(value, msgspec.Struct):
+                self._pending.append(Result(topic, partition, offset, message.timestamp()[1], value))
+            else:
+                self._leave_out(message, value)
+
+    def _leave_out(self, message: Message, code: ErrorCode) -> None:
+        self._metrics.error("decode", code)
+        self._metrics.discarded("unreadable", 1)
+        log.warning(
+            "%s[%s] at %s is no result (%s); left out",
+            message.topic(), message.partition(), message.offset(), code,
+        )  # fmt: skip
+
+    def _write(self) -> None:
+        if self._pending:
+            started = self._monotonic()
+            written = self._sink.write(self._pending)
+            self._metrics.wrote(written, self._monotonic() - started)
+
+    def _insist(self, action: Callable[[], None], stopping: Event) -> bool:
+        """Do something until back-pressure lets it pass; tell whether it was done before ``stopping``."""
+        while not stopping.is_set():
+            try:
+                action()
+            except BackPressureError as pressure:
+                self._metrics.error("write", pressure.code)
+                log.warning("%s; trying again in %.1f s", pressure, pressure.retry_after)
+                self._wait(pressure.retry_after, stopping)
+            else:
+                self._resume()
+                return True
+        return False
+
+    def _wait(self, seconds: float, stopping: Event) -> None:
+        """Wait without reading on, but polling, so that the group does not take this member for dead."""
+        if not self._waiting:
+            self._waiting = True
+            self._consumer.pause(self._consumer.assignment())
+        deadline = self._monotonic() + seconds
+        while not stopping.is_set() and (left := deadline - self._monotonic()) > 0:
+            self._take(self._consumer.consume(1, min(left, 0.2)))
+
+    def _resume(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._consumer.resume(self._consumer.assignment())
+
+    def _commit(self) -> None:
+        offsets = [TopicPartition(*place, offset) for place, offset in self._positions.items()]
+        self._pending = []
+        self._positions = {}
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # The batch is written; whoever reads it again writes the same ids again.
+            self._metrics.error("commit", "kafka")
+            log.warning("offsets were not committed: %s", error.args[0].str())
+
+    def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        consumer.assign(places)
+        if self._waiting:
+            consumer.pause(places)
+
+    def _revoked(self, _: Consumer, places: list[TopicPartition]) -> None:
+        """Forget what is pending of partitions that another member now reads from their last commit on."""
+        gone = {(place.topic, place.partition) for place in places}
+        self._pending = [r for r in self._pending if (r.topic, r.partition) not in gone]
+        self._positions = {place: offset for place, offset in self._positions.items() if place not in gone}
