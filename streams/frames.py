@@ -51,17 +51,15 @@ class Firing:
 class Frames(Protocol):
     """The open windows of one task; deterministic in the sequence of rows and watermarks."""
 
-    def stop(self, time: Ints, before: Ints, watermark: int) -> int:
+    def stop(self, time: Ints, before: Ints, watermark: int, group: Callable[[int], int]) -> int:
         """Return how many rows may be added before the windows that they pass must fire.
 
-        ``before`` is the watermark before each row, ``watermark`` the one up to which windows have fired. At least 1.
+        ``before`` is the watermark before each row, ``watermark`` the one up to which windows have fired.
+        ``group(row)`` is the code of a row's group, -1 if it has none yet. At least 1.
         """
 
     def judge(self, time: Ints, before: Ints, group: Callable[[int], int]) -> tuple[Bools, Bools]:
-        """Return which rows come too late for a window, and which rows count in at least one.
-
-        ``group(row)`` is the code of a row's group, -1 if it has none yet.
-        """
+        """Return which rows come too late for a window, and which rows count in at least one."""
 
     def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
         """Add rows that count, in record order."""
@@ -83,7 +81,7 @@ class TumblingFrames:
         self._size, self._lateness = size, lateness
         self._windows: dict[int, Window] = {}
 
-    def stop(self, time: Ints, before: Ints, watermark: int) -> int:
+    def stop(self, time: Ints, before: Ints, watermark: int, group: Callable[[int], int]) -> int:  # noqa: ARG002
         """Stop at the first row that belongs to a window fired on the way."""
         if not self._lateness:
             return len(time)

@@ -37,7 +37,7 @@ class HoppingFrames:
         self._late: dict[tuple[int, int], int] = {}
         self._fired_to = BEGINNING
 
-    def stop(self, time: Ints, before: Ints, watermark: int) -> int:
+    def stop(self, time: Ints, before: Ints, watermark: int, group: Callable[[int], int]) -> int:  # noqa: ARG002
         """Stop at the first row that counts and belongs to a window fired or finished on the way."""
         first, last = self._ends(time)
         crossed = np.zeros(len(time), bool)

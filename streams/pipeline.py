@@ -70,7 +70,18 @@ class Hopping:
             )
 
 
-Windowing = Tumbling | Hopping
+@dataclass(frozen=True)
+class Session:
+    """The rows of a group with less than ``gap_ms`` between one and the next: ``[first, last + gap)``."""
+
+    gap_ms: int
+
+    def __post_init__(self) -> None:
+        if self.gap_ms < 1:
+            raise ValueError(f"a session needs a gap of at least 1 ms, not {self.gap_ms}")
+
+
+Windowing = Tumbling | Hopping | Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +110,13 @@ class Pipeline:
     results: str = "iot.sensor.window.v1"
     alerts: str = "iot.sensor.alert.v1"
     version: int = field(default=1)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.window, Session) and self.allowed_lateness_ms:
+            raise ValueError(
+                "session windows take no allowed lateness, since a late row could join sessions already published; "
+                "raise out_of_orderness_ms instead, which lets them close later"
+            )
 
     @property
     def outputs(self) -> dict[OutputKind, str]:

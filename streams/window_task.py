@@ -16,8 +16,9 @@ from schemas.results import Alert, WindowSummary
 from streams.frames import Firing, Frames, TumblingFrames
 from streams.groups import Groups
 from streams.hopping import HoppingFrames
-from streams.pipeline import Hopping, Pipeline
+from streams.pipeline import Hopping, Pipeline, Session
 from streams.rules.base import Rule, Samples, Transition
+from streams.sessions import SessionFrames
 from streams.sketches.codes import encode_many, quantiles_many
 from streams.sketches.mapping import LogMapping
 from streams.task import Blocks, Output
@@ -102,7 +103,12 @@ class WindowTask:
         ``moved`` is the watermark before each row and after the last, shape (n + 1,).
         """
         before = moved[begin:-1]
-        n = self._frames.stop(columns.event_time[begin:], before, self._watermark)
+        n = self._frames.stop(
+            columns.event_time[begin:],
+            before,
+            self._watermark,
+            lambda row: self._groups.find(columns, begin + row),
+        )
         rows = slice(begin, begin + n)
         before, after, time = before[:n], moved[begin + 1 : begin + n + 1], columns.event_time[rows]
         here = columns.take(rows, columns.start, columns.next)
@@ -319,4 +325,6 @@ def frames_of(pipeline: Pipeline) -> Frames:
     window, lateness = pipeline.window, pipeline.allowed_lateness_ms
     if isinstance(window, Hopping):
         return HoppingFrames(window.size_ms, window.hop_ms, lateness)
+    if isinstance(window, Session):
+        return SessionFrames(window.gap_ms)
     return TumblingFrames(window.size_ms, lateness)

@@ -98,7 +98,39 @@ class Window:
         slots = np.arange(self._used)
         if only_late:
             slots = slots[self._columns["late"][: self._used] > 0]
-        slots = slots[np.argsort(self._group[slots])]
+        return self._content(slots[np.argsort(self._group[slots])])
+
+    def pick(self, groups: NDArray[np.int32]) -> Closed:
+        """Return the content of some groups, in the order given."""
+        self._compact()
+        return self._content(self._slots[groups])
+
+    def drop(self, groups: NDArray[np.int32]) -> None:
+        """Forget some groups."""
+        self._compact()
+        gone = np.zeros(len(self._slots), bool)
+        gone[groups] = True
+        kept = ~gone[self._keys >> 16]
+        self._keys, self._counts = self._keys[kept], self._counts[kept]
+        rest = np.flatnonzero(~gone[self._group[: self._used]])
+        self._group = self._group[rest]
+        self._columns = {name: column[rest] for name, column in self._columns.items()}
+        self._used = len(rest)
+        self._slots[groups] = -1
+        self._slots[self._group] = np.arange(self._used, dtype=np.int32)
+
+    def put(self, closed: Closed) -> None:
+        """Take over groups that the window does not have."""
+        self._compact()
+        self._reach(int(closed.group.max(initial=0)))
+        self._open(closed.group, closed.floats["shift"])
+        slots = self._slots[closed.group]
+        for name, column in (closed.floats | closed.times | {"count": closed.count}).items():
+            self._columns[name][slots] = column
+        group = np.repeat(closed.group.astype(np.int64), np.diff(closed.indptr))
+        self._add_bins((group << 16) | closed.codes, closed.counts)
+
+    def _content(self, slots: NDArray[Any]) -> Closed:
         group = self._group[slots]
         low = np.searchsorted(self._keys, group.astype(np.int64) << 16)
         high = np.searchsorted(self._keys, (group.astype(np.int64) + 1) << 16)
@@ -138,11 +170,7 @@ class Window:
         return window
 
     def _slots_of(self, group: NDArray[np.int32], value: Floats) -> NDArray[np.int32]:
-        highest = int(group.max())
-        if highest >= len(self._slots):
-            grown = np.full(max(highest + 1, 2 * len(self._slots)), -1, np.int32)
-            grown[: len(self._slots)] = self._slots
-            self._slots = grown
+        self._reach(int(group.max()))
         slot = self._slots[group]
         if (slot < 0).any():
             missing = np.flatnonzero(slot < 0)
@@ -150,6 +178,12 @@ class Window:
             self._open(new, value[missing[first]])
             slot = self._slots[group]
         return slot
+
+    def _reach(self, highest: int) -> None:
+        if highest >= len(self._slots):
+            grown = np.full(max(highest + 1, 2 * len(self._slots)), -1, np.int32)
+            grown[: len(self._slots)] = self._slots
+            self._slots = grown
 
     def _open(self, groups: NDArray[np.int32], first_value: Floats) -> None:
         begin, end = self._used, self._used + len(groups)
@@ -183,11 +217,12 @@ class Window:
         if not self._log:
             return
         keys, counts = np.unique(np.concatenate(self._log), return_counts=True)
-        if len(self._keys):
-            together = np.concatenate([self._keys, keys])
-            keys, inverse = np.unique(together, return_inverse=True)
-            both = np.zeros(len(keys), np.int64)
-            np.add.at(both, inverse, np.concatenate([self._counts, counts]))
-            counts = both
-        self._keys, self._counts = keys, counts.astype(np.int64)
         self._log, self._log_size = [], 0
+        self._add_bins(keys, counts)
+
+    def _add_bins(self, keys: Ints, counts: NDArray[Any]) -> None:
+        """Add counts of bins, each (group << 16) | code."""
+        counts = np.concatenate([self._counts, counts])
+        self._keys, inverse = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
+        self._counts = np.zeros(len(self._keys), np.int64)
+        np.add.at(self._counts, inverse, counts)

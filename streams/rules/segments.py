@@ -66,6 +66,15 @@ class Segments:
         decided = self.latest(raised | cleared)
         return np.where(decided >= 0, raised[decided], carried[self.segment])
 
+    def running_max(self, number: NDArray[np.int64], carried: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the largest number up to each position in its segment, and of ``carried`` (one a segment)."""
+        # Ranks instead of numbers keep segment * n + rank far from overflow whatever the numbers are.
+        distinct, rank = np.unique(np.concatenate([number, carried]), return_inverse=True)
+        floor = rank[len(number) :]
+        lifted = self.segment * len(distinct) + np.maximum(rank[: len(number)], floor[self.segment])
+        running: NDArray[np.int64] = distinct[np.maximum.accumulate(lifted) % len(distinct)]
+        return running
+
     def before(self, after: NDArray[Number], carried: NDArray[Number]) -> NDArray[Number]:
         """Shift values that hold after each position to the next of its segment, from ``carried`` on."""
         shifted = np.empty_like(after)

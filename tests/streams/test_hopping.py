@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.results import WindowSummary
 from streams.pipeline import Hopping
 from streams.window_task import WindowTask
 from tests.streams.windowing import (
     Row,
+    agree,
     check_that_cuts_change_nothing,
     columns,
     pipeline,
@@ -49,18 +48,6 @@ def recount(rows: list[Row], window: Hopping, lateness: int) -> tuple[Members, M
         watermark = max(watermark, time - 3)
     final = {key: sorted([*on_time.get(key, []), *rest], key=lambda m: m[1]) for key, rest in allowed.items()}
     return on_time, final, letters
-
-
-def agree(summary: WindowSummary, members: list[tuple[int, int, float]]) -> None:
-    values = np.array([v for _, _, v in members])
-    assert summary.count == len(values)
-    assert (summary.min, summary.max) == (values.min(), values.max())
-    assert (summary.first, summary.last) == (min(members)[2], max(members)[2])
-    assert math.isclose(summary.sum, math.fsum(values), rel_tol=1e-9, abs_tol=1e-9)
-    assert math.isclose(summary.mean, float(values.mean()), rel_tol=1e-9, abs_tol=1e-9)
-    assert math.isclose(summary.variance, float(values.var()), rel_tol=1e-9, abs_tol=1e-7)
-    median = float(np.quantile(values, 0.5, method="inverted_cdf"))
-    assert abs(summary.quantiles["0.5"] - median) <= 0.0203 * abs(median) + 2e-9
 
 
 @settings(max_examples=200, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -107,3 +108,16 @@ def check_that_cuts_change_nothing(definition: Pipeline, rows: list[Row], data: 
     task, outputs = process_in_pieces(WindowTask(definition), lambda: WindowTask(definition), rows, data)
     outputs += task.advance(len(rows), 10_000)
     assert by_kind(outputs) == by_kind(expected)
+
+
+def agree(summary: WindowSummary, members: list[tuple[int, int, float]]) -> None:
+    """Compare a summary with a recount of (time, arrival, value)."""
+    values = np.array([v for _, _, v in members])
+    assert summary.count == len(values)
+    assert (summary.min, summary.max) == (values.min(), values.max())
+    assert (summary.first, summary.last) == (min(members)[2], max(members)[2])
+    assert math.isclose(summary.sum, math.fsum(values), rel_tol=1e-9, abs_tol=1e-9)
+    assert math.isclose(summary.mean, float(values.mean()), rel_tol=1e-9, abs_tol=1e-9)
+    assert math.isclose(summary.variance, float(values.var()), rel_tol=1e-9, abs_tol=1e-7)
+    median = float(np.quantile(values, 0.5, method="inverted_cdf"))
+    assert abs(summary.quantiles["0.5"] - median) <= 0.0203 * abs(median) + 2e-9
