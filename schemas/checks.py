@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Coded
 from schemas.draft import Draft
 from schemas.errors import ErrorCode
+from schemas.lexicon import Texts
 from schemas.partitioning import partition_of
 from schemas.units import UNITS, Units
 
@@ -36,19 +36,27 @@ class Limits:
 LIMITS = Limits()
 
 
+_FAULTS = {1: "is empty", 2: "is longer than {} characters", 3: "holds a NUL"}
+
+
 def check_labels(draft: Draft, required: Collection[str], limits: Limits) -> None:
     """Reject rows with an empty required label, an overlong one, or one with a NUL."""
     for name, column in draft.labels.items():
-        empty = name in required
-        _reject_values(draft, name, column, [empty and not text for text in column.values], "is empty")
-        too_long = [len(text) > limits.max_label for text in column.values]
-        _reject_values(draft, name, column, too_long, f"is longer than {limits.max_label} characters")
-        _reject_values(draft, name, column, ["\0" in text for text in column.values], "holds a NUL")
+        faults = _faults(column.values, name in required, limits.max_label)
+        if faults.any():
+            of_row = faults[column.codes]
+            for fault, what in _FAULTS.items():
+                words = _words(f"{name} {what.format(limits.max_label)}")
+                draft.reject(of_row == fault, ErrorCode.INVALID_TEXT, words)
 
 
-def _reject_values(draft: Draft, name: str, column: Coded, bad: list[bool], what: str) -> None:
-    if any(bad):
-        draft.reject(np.array(bad)[column.codes], ErrorCode.INVALID_TEXT, _words(f"{name} {what}"))
+def _faults(texts: Sequence[str], required: bool, longest: int) -> NDArray[np.uint8]:
+    def fault(text: str) -> int:
+        return (1 if required and not text else 0) or (2 if len(text) > longest else 3 if "\0" in text else 0)
+
+    if isinstance(texts, Texts):
+        return texts.marks((required, longest), fault)
+    return np.array([fault(text) for text in texts], np.uint8)
 
 
 def _words(text: str) -> Callable[[int], str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,25 +14,33 @@ from schemas.columns import Columns, Int64s, RawBatch, Rejected
 from schemas.draft import Draft, Failure, compacted, encode, merged
 from schemas.errors import ErrorCode
 from schemas.event_types import EventType
+from schemas.json_plan import lexicon_of
+from schemas.lexicon import Lexicon
+from schemas.packed import Packed
 
 JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
 
 
 def decode(
-    batch: RawBatch, event: EventType, *, limits: Limits = LIMITS, partitions: int | None = None
+    batch: RawBatch,
+    event: EventType,
+    *,
+    limits: Limits = LIMITS,
+    partitions: int | None = None,
+    lexicon: Lexicon | None = None,
 ) -> Columns:
     """Decode a batch to the columns of its valid rows; the others are in ``rejected``, nothing is raised.
 
     The content type of a record decides its form: none or ``application/json`` is one event in JSON,
     ``application/vnd.apache.arrow.stream`` an Arrow IPC stream whose rows are events. Given the topic's
     number of ``partitions``, Arrow rows whose key belongs to another one are rejected. The outcome for a
-    record never depends on the others of its batch.
+    record never depends on the others of its batch. Given a ``lexicon``, labels of JSON records are coded by it.
     """
     sizes = _sizes(batch.values)
     failures = _unusable(sizes, limits)
     json, arrow_records = _by_form(batch, failures)
-    json_draft, bad = wire_json.decode_records(batch, json, sizes, event)
+    json_draft, bad = wire_json.decode_records(batch, json, sizes, event, lexicon)
     failures |= bad
     arrow = wire_arrow.decode_records(batch, arrow_records, event, failures)
     draft = merged([json_draft, *arrow.drafts])
@@ -38,10 +48,32 @@ def decode(
     if partitions is not None and arrow.drafts:
         from_arrow = np.isin(draft.record, list(arrow.places))
         check_routing(draft, from_arrow, event.key, batch.partition, partitions)
-    return _columns(batch, draft, failures, _raw_of(batch, draft, arrow))
+    everything = _columns(batch, draft, failures, _raw_of(batch, draft, arrow))
+    return everything if lexicon is not None else _compacted(everything, draft)
+
+
+class Decoder:
+    """Decodes batch after batch of one event, remembering the labels it has met.
+
+    Equal texts keep their codes from batch to batch, so that tasks need not look at them again. Each thread has a
+    memory of its own; it is forgotten when it grows past ``max_texts``, as made-up labels would make it.
+    """
+
+    def __init__(self, event: EventType, *, limits: Limits = LIMITS, max_texts: int = 4_000_000) -> None:
+        self._event, self._limits, self._max_texts = event, limits, max_texts
+        self._memory = threading.local()
+
+    def __call__(self, batch: RawBatch) -> Columns:
+        """Decode a batch as ``decode`` does; the labels' values may hold texts that no row of it has."""
+        lexicon: Lexicon | None = getattr(self._memory, "lexicon", None)
+        if lexicon is None or len(lexicon) > self._max_texts:
+            lexicon = self._memory.lexicon = lexicon_of(self._event)
+        return decode(batch, self._event, limits=self._limits, lexicon=lexicon)
 
 
 def _sizes(values: Sequence[bytes | None]) -> Int64s:
+    if isinstance(values, Packed):
+        return np.maximum(values.size, 0)
     try:
         return np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
     except TypeError:
@@ -126,14 +158,15 @@ def _columns(batch: RawBatch, draft: Draft, failures: dict[int, Failure], raw: R
         raw,
         tuple(item[2] for item in rejected),
     )
-    return _valid(everything, draft) if draft.failures else everything
-
-
-def _valid(everything: Columns, draft: Draft) -> Columns:
+    if not draft.failures:
+        return everything
     good = np.ones(len(draft), bool)
     good[list(draft.failures)] = False
-    kept = everything.take(np.flatnonzero(good), everything.start, everything.next, everything.rejected)
-    labels = kept.labels
-    for name, column in labels.items():
-        labels[name] = compacted(column)  # type: ignore[index]
-    return kept
+    return everything.take(np.flatnonzero(good), everything.start, everything.next, everything.rejected)
+
+
+def _compacted(columns: Columns, draft: Draft) -> Columns:
+    """Leave out the labels that only rejected rows have."""
+    if not draft.failures:
+        return columns
+    return replace(columns, labels={name: compacted(column) for name, column in columns.labels.items()})

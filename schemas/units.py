@@ -173,6 +173,8 @@ class Units:
 
     def convert(self, quantity: Coded, unit: Coded, values: Float64s) -> Conversion:
         """Convert ``values`` of shape (n,) by their (quantity, unit) pairs to canonical units."""
+        if len(quantity.values) * len(unit.values) > _LARGE_TABLE:
+            quantity, unit = _used(quantity), _used(unit)
         rows = [self._quantities.get(name) for name in quantity.values]
         table = _table(rows, unit.values)
         pair = quantity.codes.astype(np.intp) * len(unit.values) + unit.codes
@@ -187,6 +189,15 @@ class Units:
             ~np.isnan(table.scale)[pair],
             (converted >= low[quantity.codes]) & (converted <= high[quantity.codes]),
         )
+
+
+_LARGE_TABLE = 10_000
+
+
+def _used(column: Coded) -> Coded:
+    """Return the column without the values that no row has."""
+    kept, codes = np.unique(column.codes, return_inverse=True)
+    return Coded(codes.astype(np.int32), [column.values[code] for code in kept.tolist()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""The JSON wire form, one event a record: a whole batch decoded by one typed call, or record by record."""
+"""The JSON wire form, one event a record: read by the compiled reader, else by typed calls, together or one by one."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,16 @@ from typing import cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from schemas.columns import Coded, Float64s, Int32s, Int64s, RawBatch
-from schemas.draft import Draft, Failure, Vocabulary
+from schemas import json_kernel
+from schemas.columns import Coded, Float64s, Int64s, RawBatch
+from schemas.draft import Draft, Failure
 from schemas.errors import ErrorCode
 from schemas.event_types import EventType
+from schemas.json_plan import lexicon_of, plan_of
+from schemas.lexicon import Lexicon
+from schemas.packed import Packed
 
 MAX_DEPTH = 64
 """How deep ignored fields may nest: a fixed bound, as the interpreter's depends on the caller's stack."""
@@ -33,31 +39,57 @@ Structs = list[msgspec.Struct]
 
 
 def decode_records(
-    batch: RawBatch, records: Int64s, sizes: Int64s, event: EventType
+    batch: RawBatch, records: Int64s, sizes: Int64s, event: EventType, lexicon: Lexicon | None = None
 ) -> tuple[Draft, dict[int, Failure]]:
     """Decode the records at the given indexes to columns, and say by index why the others are no events.
 
     ``sizes`` are the lengths of all values of the batch, none of which is empty among ``records``. The result is
-    that of decoding record by record.
+    that of decoding record by record; with a ``lexicon`` the labels get its codes.
     """
-    builder = _Builder(event)
+    table = _Table(event, len(records), lexicon)
+    sure = _read_flat(batch, records, event, table)
     failures: dict[int, Failure] = {}
-    decoded: list[Int64s] = []
-    for first in range(0, len(records), _CHUNK):
-        chunk = records[first : first + _CHUNK]
-        rows, bad = decode_values(_values(batch, chunk), sizes[chunk], event)
+    unsure = np.flatnonzero(~sure)
+    for first in range(0, len(unsure), _CHUNK):
+        at = unsure[first : first + _CHUNK]
+        chunk = records[at]
+        rows, bad = decode_values([cast(bytes, batch.values[i]) for i in chunk.tolist()], sizes[chunk], event)
         failures.update((int(chunk[i]), failure) for i, failure in bad.items())
-        decoded.append(np.delete(chunk, list(bad)) if bad else chunk)
-        builder.add(rows)
-    index = np.concatenate([*decoded, np.empty(0, np.int64)])
-    return builder.draft(index, batch.log_times[index]), failures
+        table.put(np.delete(at, list(bad)) if bad else at, rows)
+        sure[at] = True
+        sure[at[list(bad)]] = False
+    kept = None if sure.all() else np.flatnonzero(sure)
+    index = records if kept is None else records[kept]
+    return table.draft(index, batch.log_times[index], kept), failures
 
 
-def _values(batch: RawBatch, records: Int64s) -> Sequence[bytes]:
-    first, last = int(records[0]), int(records[-1])
-    if last - first + 1 == len(records):
-        return cast(Sequence[bytes], batch.values[first : last + 1])
-    return cast(Sequence[bytes], [batch.values[i] for i in records.tolist()])
+def _read_flat(batch: RawBatch, records: Int64s, event: EventType, table: _Table) -> NDArray[np.bool_]:
+    """Read what the compiled reader is sure of, and return which records those are."""
+    sure = np.zeros(len(records), bool)
+    plan = plan_of(event)
+    if plan is None or not len(records):
+        return sure
+    packed = Packed.of(batch.values)
+    lexicon, numbers = table.lexicon, len(event.numbers)
+    defaults = np.array(
+        [0 if text is None else lexicon.codes(i, [text])[0] for i, text in enumerate(plan.defaults)], np.int32
+    )
+    lexicon.reserve(len(records) * len(event.labels), len(packed.data))
+    fixes = np.empty((len(records) * numbers, 4), np.int64)
+    fixed = json_kernel.read(
+        packed.address, packed.start, packed.size, records, plan.fields, defaults, table.codes, table.floats,
+        table.times, sure, fixes, lexicon.table,
+    )  # fmt: skip
+    lexicon.learn()
+    for row, place, begin, end in fixes[:fixed].tolist():
+        value = float(packed.data[begin:end].tobytes())
+        table.floats[place, row] = value
+        sure[row] &= not math.isinf(value)
+    if lexicon.any_bad:
+        for i in range(len(event.labels)):
+            bad = lexicon.bad_codes(i)
+            sure[sure] = ~bad[table.codes[i, sure]]
+    return sure
 
 
 def decode_values(
@@ -158,35 +190,40 @@ def _malformed(value: bytes, message: str) -> Failure:
     return Failure(ErrorCode.INVALID_TEXT, f"not valid Unicode text: {message}")
 
 
-class _Builder:
-    """Turns structs into columns, chunk by chunk, over one list of values a label."""
+class _Table:
+    """Columns of ``n`` rows to be filled in any order, labels as codes of a lexicon."""
 
-    def __init__(self, event: EventType) -> None:
+    def __init__(self, event: EventType, n: int, lexicon: Lexicon | None) -> None:
         self._event = event
-        self._labels: dict[str, Vocabulary[str]] = {name: Vocabulary() for name in event.labels}
-        self._codes: dict[str, list[Int32s]] = {name: [np.empty(0, np.int32)] for name in event.labels}
-        numbers = (*event.numbers, *event.times)
-        self._numbers: dict[str, list[Float64s]] = {name: [np.empty(0)] for name in numbers}
-        self._times: list[Int64s] = [np.empty(0, np.int64)]
+        self.lexicon = lexicon_of(event) if lexicon is None else lexicon
+        self.codes = np.zeros((len(event.labels), n), np.int32)
+        self.floats = np.full((len(event.numbers), n), np.nan)
+        self.times = np.zeros((1 + len(event.times), n), np.int64)
 
-    def add(self, rows: Structs) -> None:
-        n = len(rows)
-        for name, vocabulary in self._labels.items():
-            self._codes[name].append(vocabulary.codes(map(attrgetter(name), rows), n))
-        for name in self._event.numbers:
-            self._numbers[name].append(_floats(map(attrgetter(name), rows), n))
-        for name in self._event.times:
-            self._numbers[name].append(_optional_times(map(attrgetter(name), rows), n))
-        self._times.append(_times(list(map(attrgetter(self._event.time), rows))))
+    def put(self, at: Int64s, rows: Structs) -> None:
+        """Fill the rows ``at`` from structs."""
+        n, event = len(rows), self._event
+        for i, name in enumerate(event.labels):
+            self.codes[i, at] = self.lexicon.codes(i, list(map(attrgetter(name), rows)))
+        for i, name in enumerate(event.numbers):
+            self.floats[i, at] = _floats(map(attrgetter(name), rows), n)
+        self.times[0, at] = _times(list(map(attrgetter(event.time), rows)))
+        for i, name in enumerate(event.times):
+            moments = _optional_times(map(attrgetter(name), rows), n)
+            self.times[1 + i, at] = np.where(np.isnan(moments), json_kernel.ABSENT, moments)
 
-    def draft(self, record: Int64s, log_time: Int64s) -> Draft:
+    def draft(self, record: Int64s, log_time: Int64s, kept: Int64s | None) -> Draft:
+        """Return the rows, or those ``kept``."""
+        event = self._event
+        rows: Int64s | slice = slice(None) if kept is None else kept
         labels = {
-            name: Coded(np.concatenate(self._codes[name]), vocabulary.values)
-            for name, vocabulary in self._labels.items()
+            name: Coded(self.codes[i, rows], self.lexicon.texts[i]) for i, name in enumerate(event.labels)
         }
-        numbers = {name: np.concatenate(parts) for name, parts in self._numbers.items()}
-        row = np.zeros(len(record), np.int32)
-        return Draft(record, row, log_time, np.concatenate(self._times), numbers, labels)
+        numbers = {name: self.floats[i, rows] for i, name in enumerate(event.numbers)}
+        for i, name in enumerate(event.times):
+            moments = self.times[1 + i, rows]
+            numbers[name] = np.where(moments == json_kernel.ABSENT, np.nan, moments)
+        return Draft(record, np.zeros(len(record), np.int32), log_time, self.times[0, rows], numbers, labels)
 
 
 def _floats(numbers: Iterable[float | None], n: int) -> Float64s:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from schemas.codec import decode
+from schemas.codec import Decoder
 from streams.config import Stage
 from streams.pipeline import Pipeline
 from streams.window_task import WindowTask
@@ -14,7 +14,7 @@ def stage_of(pipeline: Pipeline) -> Stage:
     """Return the engine's stage for a pipeline."""
     return Stage(
         topic=pipeline.source,
-        decode=partial(decode, event=pipeline.event),
+        decode=Decoder(pipeline.event),
         task=partial(WindowTask, pipeline),
         outputs=pipeline.outputs,
         signature=pipeline.hash,
