@@ -140,6 +140,7 @@ def test_numbers_and_times_are_those_of_msgspec(pairs: list[tuple[str, str]]) ->
     _agrees([template.replace(b"7777", v.encode()).replace(b"8888", t.encode()) for v, t in pairs])
 
 
+@settings(deadline=None)
 @given(st.floats(1e-20, 1e20))
 def test_every_way_to_write_a_number_is_rounded_once(value: float) -> None:
     texts = [repr(value), f"{value:.17g}", f"{value:.3f}", f"{value:e}"]
@@ -149,6 +150,7 @@ def test_every_way_to_write_a_number_is_rounded_once(value: float) -> None:
     assert table.floats[0].tolist() == [float(text) for text in texts]
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1971, 1, 2), datetime(2199, 12, 30)), st.integers(-1439, 1439))
 def test_times_as_text_are_taken(moment: datetime, shift: int) -> None:
     aware = moment.replace(tzinfo=timezone(timedelta(minutes=shift)))
@@ -196,6 +198,7 @@ def _texts(columns: Columns, label: str) -> list[str]:
     return [column.values[code] for code in column.codes]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.text(max_size=3), st.integers(-99, 101)), max_size=5), min_size=1, max_size=5
