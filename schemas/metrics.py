@@ -283,6 +283,13 @@ SITE_WINDOW_END: Final = Metric(
     ("pipeline", "site", "quantity"),
     "seconds",
 )
+QUANTITY_BUCKETS: Final = Metric(
+    "site values",
+    "gauge",
+    "tidewatch_quantity_readings",
+    "Readings of a quantity over all sites in the latest complete window, up to each bound.",
+    ("pipeline", "quantity", "le"),
+)
 SITE_ALERTS: Final = Metric(
     "site values",
     "gauge",

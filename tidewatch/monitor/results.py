@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from schemas.metrics import (
+    QUANTITY_BUCKETS,
     SITE_ALERTS,
     SITE_COUNT,
     SITE_DROPPED,
@@ -22,7 +23,7 @@ from schemas.metrics import (
 )
 from schemas.results import Alert, WindowSummary
 from tidewatch.monitor.exporter import Family
-from tidewatch.monitor.site_values import LEVELS, SiteValues
+from tidewatch.monitor.site_values import EDGES, LEVELS, SiteValues, by_quantity
 
 
 class ResultsExporter:
@@ -35,6 +36,7 @@ class ResultsExporter:
         self._quantile = Family(gauge(SITE_QUANTILE, registry))
         self._count = Family(gauge(SITE_COUNT, registry))
         self._end = Family(gauge(SITE_WINDOW_END, registry))
+        self._buckets = Family(gauge(QUANTITY_BUCKETS, registry))
         self._alerts = Family(gauge(SITE_ALERTS, registry))
         self._dropped = counter(SITE_DROPPED, registry)
         self._dropped_before = 0
@@ -60,6 +62,11 @@ class ResultsExporter:
             ((*series, f"{level:g}"), quantile)
             for series, value in latest.items()
             for level, quantile in zip(LEVELS, value.quantiles, strict=True)
+        )
+        self._buckets.show(
+            ((*quantity, _bound(edge)), count)
+            for quantity, counts in by_quantity(latest).items()
+            for edge, count in zip(EDGES, counts, strict=True)
         )
         self._alerts.show(Counter(self._open.values()).items())
         self._dropped.inc(self._values.dropped - self._dropped_before)
@@ -141,3 +148,7 @@ class ResultsFollower(threading.Thread):
                 self._exporter.take_alert(alerts.decode(value))
         except (msgspec.ValidationError, ValueError):
             return  # not written by a worker of this version; a dashboard is no place to stop for it
+
+
+def _bound(edge: float) -> str:
+    return f"{edge:g}" if edge < float("inf") else "+Inf"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import add
 
 import numpy as np
 
@@ -14,6 +15,11 @@ from streams.sketches.codes import decode_many, quantiles_many
 from streams.sketches.mapping import LogMapping
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Upper edges of the buckets that a heatmap shows, in any quantity's canonical unit.
+EDGES = (
+    *(-50.0, -20.0, -10.0, -5.0, 0.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0),
+    *(30.0, 40.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1_000.0, float("inf")),
+)
 WINDOWS_KEPT = 4
 FORGOTTEN_AFTER = 30  # windows by which a partition may trail before it no longer holds up the others
 
@@ -23,12 +29,17 @@ Start = int
 
 @dataclass(frozen=True, slots=True)
 class SiteValue:
-    """A site's quantity over one window: ``quantiles`` at ``LEVELS``, all within the sketch's relative accuracy."""
+    """A site's quantity over one window.
+
+    ``quantiles`` are at ``LEVELS``, ``cumulative`` counts the readings up to each of ``EDGES``; both within the sketch's relative
+    accuracy.
+    """
 
     end: int
     count: int
     mean: float
     quantiles: tuple[float, ...]
+    cumulative: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -115,7 +126,23 @@ def merged(summaries: Iterable[WindowSummary]) -> SiteValue:
         mapping, np.array([0, len(bins)]), bins, totals, low, high, np.array(LEVELS)
     )[0]  # fmt: skip
     mean = sum(summary.sum for summary in held) / count
-    return SiteValue(held[0].end, count, mean, tuple(quantiles.tolist()))
+    lower, upper = mapping.bounds
+    middle = (np.maximum(lower[bins], low) + np.minimum(upper[bins], high)) / 2
+    below = [int(totals[middle <= edge].sum()) for edge in EDGES]
+    return SiteValue(held[0].end, count, mean, tuple(quantiles.tolist()), tuple(below))
+
+
+def by_quantity(latest: Mapping[Series, SiteValue]) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return the cumulative counts of each (pipeline, quantity) over all sites that have its newest window."""
+    newest: dict[tuple[str, str], int] = {}
+    for (pipeline, _, quantity), value in latest.items():
+        newest[pipeline, quantity] = max(newest.get((pipeline, quantity), value.end), value.end)
+    together = dict.fromkeys(newest, (0,) * len(EDGES))
+    for (pipeline, _, quantity), value in latest.items():
+        if value.end == newest[pipeline, quantity]:
+            before = together[pipeline, quantity]
+            together[pipeline, quantity] = tuple(map(add, before, value.cumulative))
+    return together
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ import pytest
 from schemas.results import WindowSummary
 from streams.sketches.codes import encode_many
 from streams.sketches.mapping import LogMapping
-from tidewatch.monitor.site_values import LEVELS, SiteValues, merged
+from tidewatch.monitor.site_values import EDGES, LEVELS, SiteValues, by_quantity, merged
 
 
 def summary(
@@ -36,6 +36,16 @@ def test_merged_quantiles_are_those_of_all_values_together() -> None:
     assert value.mean == pytest.approx(pooled.mean(), rel=1e-12)
     exact = np.quantile(pooled, LEVELS, method="inverted_cdf")
     np.testing.assert_allclose(value.quantiles, exact, rtol=2 * 0.01 / 0.99)
+
+
+def test_buckets_count_the_readings_of_all_sites() -> None:
+    values = SiteValues(budget=10)
+    readings = {"x": [-30.0, 1.0, 12.0], "y": [12.0, 60.0, 5_000.0]}
+    for site, of in readings.items():
+        values.add(summary(site, 0, of, site=site), partition=0)
+    (counts,) = by_quantity(values.latest()).values()
+    pooled = np.array(readings["x"] + readings["y"])
+    assert list(counts) == [int((pooled <= edge).sum()) for edge in EDGES]
 
 
 def test_a_window_counts_when_every_partition_has_passed_it() -> None:

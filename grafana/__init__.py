@@ -1,0 +1,1 @@
+"""What operators see: dashboards, alert rules and their provisioning."""
