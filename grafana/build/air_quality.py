@@ -75,7 +75,7 @@ def _distributions(board: build.Dashboard) -> build.Dashboard:
         )
         .with_panel(
             lines(
-                "Open alerts",
+                "Open alerts by rule",
                 "Alerts open now, by rule and severity.",
                 [("sum by (rule, severity) (tidewatch_alerts_open)", "{{rule}} ({{severity}})")],
                 "short",
