@@ -1,0 +1,86 @@
+"""Against a live Prometheus fed by a running pipeline: every panel has data, and a broken pipeline calls and is called off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.grafana.stack import Stack, running, until
+from tests.grafana.test_dashboards import boards, expressions
+
+VARIABLES = {
+    "$__rate_interval": "15s",
+    "$instance": ".*",
+    "$site": ".*",
+    "$topic": ".*",
+    "$quantity": "pm25",
+}
+# What has data only when something is wrong.
+EMPTY_WHEN_WELL = {"tidewatch_dead_total"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running(Path(tmp_path_factory.mktemp("stack"))) as parts:
+        yield parts
+
+
+def asked(expression: str) -> str:
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression, expression
+    return expression
+
+
+@pytest.mark.kafka
+def test_every_panel_of_every_dashboard_has_data(stack: Stack) -> None:
+    missing: set[str] = set()
+
+    def all_there() -> bool:
+        queries = {asked(one) for board in boards() for one in expressions(board)}
+        missing.clear()
+        missing.update(query for query in queries if not stack.query(query))
+        return not {query for query in missing if not any(name in query for name in EMPTY_WHEN_WELL)}
+
+    until(all_there, 120, lambda: "\n".join([*sorted(missing), stack.log("worker"), stack.log("monitor")]))
+
+
+@pytest.mark.kafka
+def test_every_recording_rule_and_alert_evaluates(stack: Stack) -> None:
+    def groups() -> list[dict[str, str]]:
+        rules = [
+            rule
+            for group in stack.get("prometheus", "/api/v1/rules")["data"]["groups"]
+            for rule in group["rules"]
+        ]
+        return rules if all(rule["health"] != "unknown" for rule in rules) else []
+
+    rules = until(groups, 60, "rules are not evaluated")
+    assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
+    assert len(rules) > 20
+
+
+@pytest.mark.kafka
+def test_a_killed_pipeline_calls_and_its_repair_calls_off(stack: Stack) -> None:
+    until(lambda: stack.query('up{job="tidewatch-worker"} == 1'), 60, lambda: stack.log("worker"))
+    assert stack.webhook.states("TidewatchPipelineDown") == []
+    stack.processes["worker"].kill()
+    stack.processes["worker"].wait()
+    until(
+        lambda: stack.webhook.states("TidewatchPipelineDown") == ["firing"],
+        60,
+        lambda: f"{stack.webhook.received} {stack.log('alertmanager')}",
+    )
+    (called,) = [body for _, body in stack.webhook.received if "PipelineDown" in str(body["groupLabels"])]
+    (alert,) = called["alerts"]
+    assert alert["labels"]["severity"] == "critical"
+    assert re.fullmatch(r"docs/runbooks\.md#\w+", alert["annotations"]["runbook_url"])
+    stack.worker()
+    until(
+        lambda: stack.webhook.states("TidewatchPipelineDown") == ["firing", "resolved"],
+        90,
+        lambda: f"{stack.webhook.received} {stack.log('worker')}",
+    )
