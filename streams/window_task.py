@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import partial
 
@@ -12,19 +11,18 @@ from numpy.typing import NDArray
 
 from schemas.columns import Columns
 from schemas.deadletters import headers_for
-from schemas.results import Alert, WindowSummary
-from streams.frames import Firing, Frames, TumblingFrames
+from streams.blocks import Changes, cut, joined
+from streams.frames import Frames, TumblingFrames
 from streams.groups import Groups
 from streams.hopping import HoppingFrames
 from streams.pipeline import Hopping, Pipeline, Session
-from streams.rules.base import Rule, Samples, Transition
 from streams.sessions import SessionFrames
-from streams.sketches.codes import encode_many, quantiles_many
 from streams.sketches.mapping import LogMapping
+from streams.summaries import Summaries
 from streams.task import Blocks, Output
+from streams.watch import Watch
 from streams.watermark import BEGINNING, watermarks
 
-BLOCK = 400_000
 STATE_FORMAT = 2
 
 Bools = NDArray[np.bool_]
@@ -40,15 +38,13 @@ class WindowTask:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._mapping = LogMapping(pipeline.alpha)
-        self._levels = np.array(pipeline.levels)
-        self._level_names = [f"{level:g}" for level in pipeline.levels]
         self._groups = Groups(pipeline.group_by, pipeline.keep)
         self._frames: Frames = frames_of(pipeline)
-        self._rules: list[Rule] = [declaration.build() for declaration in pipeline.rules]
+        self._summaries = Summaries(pipeline.name, self._groups, self._mapping, pipeline.levels)
+        self._watch = Watch(pipeline.name, pipeline.rules, self._groups)
         self._watermark = self._max_time = BEGINNING
         self._partition = 0
-        self._encode = msgspec.json.Encoder().encode
-        self._digests: dict[str, bytes] = {}
+        self._changes = Changes()
 
     @property
     def watermark(self) -> int:
@@ -81,11 +77,9 @@ class WindowTask:
         outputs: list[Output] = []
         if watermark > self._watermark:
             self._watermark = watermark
-            moved = np.array([watermark])
-            transitions = self._fire(np.array([0]), moved, outputs)
-            for number, rule in enumerate(self._rules):
-                transitions += [(number, t) for t in rule.advance(watermark, 0)]
-            self._alert(transitions, np.array([position]), self._partition, outputs)
+            self._fire(np.array([watermark]), outputs)
+            self._watch.advance(watermark)
+            outputs += self._watch.alerts(np.array([position]), self._partition)
         return outputs
 
     # --- rows
@@ -116,11 +110,11 @@ class WindowTask:
         late, counts = self._frames.judge(time, before, partial(self._groups.find, here))
         self._late(here, late & keep, before, outputs)
         used = np.flatnonzero(keep & counts)
-        transitions = self._use(here, value[rows], time, before, after, used)
+        self._use(here, value[rows], time, before, after, used)
         self._watermark = int(after[-1])
         self._max_time = max(self._max_time, int(time.max()))
-        transitions += self._fire(np.arange(n), after, outputs)
-        self._alert(transitions, columns.offset[rows], columns.partition, outputs)
+        self._fire(after, outputs)
+        outputs += self._watch.alerts(columns.offset[rows], columns.partition)
         return begin + n
 
     def _kept(self, columns: Columns) -> Bools:
@@ -151,125 +145,20 @@ class WindowTask:
         before: NDArray[np.int64],
         after: NDArray[np.int64],
         used: NDArray[np.intp],
-    ) -> list[tuple[int, Transition]]:
+    ) -> None:
         if not len(used):
-            return []
+            return
         group = self._groups.encode(columns.take(used, columns.start, columns.next))
         value, time = value[used], time[used]
         self._frames.add(group, value, time, self._mapping.index(value), before[used])
-        samples = Samples(len(self._groups), group, time, value, used.astype(np.int64), after[used])
-        return [
-            (number, transition)
-            for number, rule in enumerate(self._rules)
-            if rule.source == "row"
-            for transition in rule.update(samples)
-        ]
+        self._watch.rows(group, time, value, used.astype(np.int64), after[used])
 
-    # --- windows
-
-    def _fire(
-        self, rows: NDArray[np.int64], after: NDArray[np.int64], outputs: list[Output]
-    ) -> list[tuple[int, Transition]]:
-        """Publish what the watermark has made due; ``after`` is the watermark after each of ``rows``."""
-        transitions: list[tuple[int, Transition]] = []
+    def _fire(self, after: NDArray[np.int64], outputs: list[Output]) -> None:
+        """Publish what the watermark has made due; ``after`` is the watermark after each row."""
         for firing in self._frames.due(self._watermark):
-            cause = rows[np.searchsorted(after, firing.when)]
-            transitions += self._watch(firing, cause, after[np.searchsorted(after, firing.when)])
-            self._publish(firing, outputs)
-        return transitions
-
-    def _watch(
-        self, firing: Firing, cause: NDArray[np.int64], watermark: NDArray[np.int64]
-    ) -> list[tuple[int, Transition]]:
-        shown = firing.sampled
-        if not shown.any():
-            return []
-        closed = firing.closed
-        return [
-            (number, transition)
-            for number, rule in enumerate(self._rules)
-            if rule.source != "row"
-            for transition in rule.update(
-                Samples(
-                    len(self._groups), closed.group[shown], firing.end[shown], closed.column(rule.source)[shown],
-                    cause[shown], watermark[shown],
-                )
-            )
-        ]  # fmt: skip
-
-    def _publish(self, firing: Firing, outputs: list[Output]) -> None:
-        pipeline, groups, names, closed = self._pipeline, self._groups, self._level_names, firing.closed
-        low, high = closed.floats["min"], closed.floats["max"]
-        levels = quantiles_many(
-            self._mapping, closed.indptr, closed.codes, closed.counts, low, high, self._levels
-        ).tolist()
-        sketches = encode_many(self._mapping, closed.indptr, closed.codes, closed.counts)
-        aggregates = zip(
-            firing.start.tolist(), firing.end.tolist(), firing.revision.tolist(), closed.group.tolist(),
-            closed.count.tolist(), closed.floats["sum"].tolist(), closed.mean.tolist(),
-            closed.variance.tolist(), low.tolist(), high.tolist(), closed.floats["first"].tolist(),
-            closed.floats["last"].tolist(), strict=True,
-        )  # fmt: skip
-        for i, row in enumerate(aggregates):
-            start, end, revision, group, count, total, mean, variance, lowest, highest, first, last = row
-            name = groups.names[group]
-            summary = WindowSummary(
-                id=f"{pipeline.name}|{name}|{start}|{end}|{revision}",
-                pipeline=pipeline.name,
-                group=name,
-                labels=groups.labels(group),
-                start=start,
-                end=end,
-                revision=revision,
-                count=count,
-                sum=total,
-                mean=mean,
-                variance=variance,
-                min=lowest,
-                max=highest,
-                first=first,
-                last=last,
-                quantiles=dict(zip(names, levels[i], strict=True)),
-                alpha=pipeline.alpha,
-                sketch=sketches[i],
-            )
-            outputs.append(Output("result", groups.keys[group], self._encode(summary)))
-
-    # --- alerts
-
-    def _alert(
-        self,
-        transitions: list[tuple[int, Transition]],
-        offsets: NDArray[np.int64],
-        partition: int,
-        outputs: list[Output],
-    ) -> None:
-        pipeline, groups = self._pipeline, self._groups
-        ordered = sorted(enumerate(transitions), key=lambda e: (e[1][1].cause, e[1][0], e[1][1].group, e[0]))
-        for _, (number, t) in ordered:
-            rule, name = self._rules[number], groups.names[t.group]
-            alert_id = f"{pipeline.name}|{rule.name}|{name}|{t.opened_at}"
-            alert = Alert(
-                id=f"{alert_id}|{t.revision}",
-                alert_id=alert_id,
-                pipeline=pipeline.name,
-                rule=rule.name,
-                kind=rule.kind,
-                group=name,
-                labels=groups.labels(t.group),
-                state=t.state,
-                severity=t.severity,
-                revision=t.revision,
-                opened_at=t.opened_at,
-                time=t.time,
-                partition=partition,
-                offset=int(offsets[t.cause]),
-                value=t.value,
-                threshold=t.threshold,
-                message=t.message,
-                evidence=t.evidence,
-            )
-            outputs.append(Output("alert", groups.keys[t.group], self._encode(alert)))
+            cause = np.searchsorted(after, firing.when)
+            self._watch.windows(firing, cause, after[cause])
+            outputs += self._summaries.of(firing)
 
     # --- state
 
@@ -280,16 +169,8 @@ class WindowTask:
         blocks["header"] = msgspec.msgpack.encode(header)
         for number, first in enumerate(range(0, len(self._groups), 1024)):
             blocks[f"groups/{number:06d}"] = msgspec.msgpack.encode(self._groups.rows(first))
-        for name, packed in self._frames.pack().items():
-            blocks |= _parts(f"window/{name}", packed)
-        for number, rule in enumerate(self._rules):
-            blocks |= _parts(f"rule/{number}", rule.snapshot())
-        digests = {name: hashlib.blake2b(value, digest_size=16).digest() for name, value in blocks.items()}
-        before, self._digests = self._digests, digests
-        if full:
-            return dict(blocks)
-        changed: Blocks = {name: value for name, value in blocks.items() if before.get(name) != digests[name]}
-        return changed | dict.fromkeys(before.keys() - blocks.keys())
+        blocks |= cut("window", self._frames.pack()) | cut("rule", self._watch.pack())
+        return self._changes.since(blocks, full=full)
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
@@ -298,26 +179,9 @@ class WindowTask:
         _, self._watermark, self._max_time, self._partition = msgspec.msgpack.decode(blocks["header"])
         for name in sorted(n for n in blocks if n.startswith("groups/")):
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
-        self._frames.unpack(_joined(blocks, "window"))
-        for name, packed in _joined(blocks, "rule").items():
-            self._rules[int(name)].restore(packed)
-        self._digests = {
-            name: hashlib.blake2b(value, digest_size=16).digest() for name, value in blocks.items()
-        }
-
-
-def _parts(name: str, data: bytes) -> dict[str, bytes]:
-    return {
-        f"{name}/{i:06d}": data[at : at + BLOCK] for i, at in enumerate(range(0, max(len(data), 1), BLOCK))
-    }
-
-
-def _joined(blocks: Mapping[str, bytes], kind: str) -> dict[str, bytes]:
-    whole: dict[str, bytes] = {}
-    for block in sorted(name for name in blocks if name.startswith(f"{kind}/")):
-        name = block.split("/")[1]
-        whole[name] = whole.get(name, b"") + blocks[block]
-    return whole
+        self._frames.unpack(joined(blocks, "window"))
+        self._watch.unpack(joined(blocks, "rule"))
+        self._changes.begin(blocks)
 
 
 def frames_of(pipeline: Pipeline) -> Frames:

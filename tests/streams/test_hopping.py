@@ -50,7 +50,7 @@ def recount(rows: list[Row], window: Hopping, lateness: int) -> tuple[Members, M
     return on_time, final, letters
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=rows_strategy, window=HOPS, lateness=st.sampled_from([0, 2, 15]), data=st.data())
 def test_cuts_and_restores_change_no_byte(
     rows: list[Row], window: Hopping, lateness: int, data: st.DataObject
@@ -58,7 +58,7 @@ def test_cuts_and_restores_change_no_byte(
     check_that_cuts_change_nothing(pipeline(lateness, window), rows, data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=rows_strategy, window=HOPS, lateness=st.sampled_from([0, 2, 15]))
 def test_every_window_agrees_with_a_recount_of_its_own(
     rows: list[Row], window: Hopping, lateness: int

@@ -73,13 +73,13 @@ def recount(
     return closed, late
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=rows_strategy, gap=st.sampled_from([1, 5, 12]), data=st.data())
 def test_cuts_and_restores_change_no_byte(rows: list[Row], gap: int, data: st.DataObject) -> None:
     check_that_cuts_change_nothing(pipeline(window=Session(gap)), rows, data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=rows_strategy, gap=st.sampled_from([1, 5, 12]))
 def test_sessions_agree_with_a_plain_recount(rows: list[Row], gap: int) -> None:
     expected, late = recount(rows, gap)

@@ -20,7 +20,7 @@ from tests.streams.windowing import (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=rows_strategy, lateness=st.sampled_from([0, 15]), data=st.data())
 def test_cuts_and_restores_change_no_byte(rows: list[Row], lateness: int, data: st.DataObject) -> None:
     check_that_cuts_change_nothing(pipeline(lateness), rows, data)
