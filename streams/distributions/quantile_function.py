@@ -38,11 +38,29 @@ class QuantileFunction:
             raise NotFiniteError("the quantiles are not bounded; give the minimum and maximum of the data")
 
     @cached_property
+    def _errors(self) -> dict[float, float]:
+        return {}
+
+    @cached_property
     def widths(self) -> Floats:
         """The mass of each piece."""
         return np.diff(self.breaks)
 
-    @property
+    @cached_property
+    def slopes(self) -> Floats:
+        """The estimate's rise by level on each piece, 0 on pieces without width."""
+        return np.asarray(
+            np.where(
+                self.widths > 0, (self.end - self.start) / np.where(self.widths > 0, self.widths, 1.0), 0.0
+            )
+        )
+
+    @cached_property
+    def intercepts(self) -> Floats:
+        """The value at level 0 of each piece's line: the estimate is intercept + slope * level."""
+        return np.asarray(self.start - self.slopes * self.breaks[:-1])
+
+    @cached_property
     def size(self) -> float:
         """The largest absolute value that the data may have."""
         return float(max(abs(self.low[0]), abs(self.high[-1])))
@@ -67,7 +85,9 @@ class QuantileFunction:
         On a piece the exact function is monotone between two bounds. The error is convex in it, so a step between the bounds is
         the worst, and as the estimate rises too, the worst step is at an end of the piece: all of the data at one bound.
         """
-        return self._error(self.breaks, self.start, self.end, order)
+        if order not in self._errors:
+            self._errors[order] = self._error(self.breaks, self.start, self.end, order)
+        return self._errors[order]
 
     def on(self, grid: Grid) -> Floats:
         """Return the quantile vector on a grid, shape (m,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +109,24 @@ def of_density(x: ArrayLike, density: ArrayLike, pieces: int = 2000) -> Quantile
     start = _inside(support, f, cdf, total, j, levels[:-1])
     end = np.maximum(_inside(support, f, cdf, total, j, levels[1:]), start)
     return QuantileFunction(levels, start, end, start, end)
+
+
+def of_law(
+    quantile: Callable[[Floats], Floats],
+    upper: Callable[[Floats], Floats] | None = None,
+    pieces: int = 20_000,
+) -> QuantileFunction:
+    """Return the quantile function of a law, from its inverse CDF and, for the upper tail's digits, its inverse survival function.
+
+    The pieces are dense towards both ends, where tails carry the distance; what lies beyond a level of 1e-14 is put at that level.
+    """
+    n = pieces // 10
+    half = np.concatenate([np.geomspace(1e-14, 0.01, n), np.linspace(0.01, 0.5, 4 * n)[1:]])
+    rest = half[-2::-1]
+    values = np.concatenate([quantile(half), quantile(1 - rest) if upper is None else upper(rest)])
+    levels = np.concatenate([half, 1 - rest])
+    levels[0], levels[-1] = 0.0, 1.0
+    return QuantileFunction(levels, values[:-1], values[1:], values[:-1], values[1:])
 
 
 @dataclass(frozen=True, eq=False)
