@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 import typer
 
@@ -12,8 +13,14 @@ app = typer.Typer(name="tidewatch", no_args_is_help=True, add_completion=True, r
 _GROUPS = ("broker", "topics", "alerts", "worker", "replay", "simulate", "monitor")
 
 
-def main() -> None:
-    """Run the command line."""
+@cache
+def commands() -> typer.Typer:
+    """Return the command line with all verbs."""
     for name in _GROUPS:
         importlib.import_module(f"tidewatch.cli.{name}").register(app)
-    app()
+    return app
+
+
+def main() -> None:
+    """Run the command line."""
+    commands()()
