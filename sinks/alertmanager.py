@@ -84,12 +84,14 @@ class AlertmanagerFeed:
     """Tell Alertmanager of every change at once, and of all open alerts again and again, since it keeps them in memory only.
 
     Delivery: at least once; Alertmanager takes alerts with the same labels for the same. What could not be sent is kept and sent
-    when it answers again, a close included. Give it all transitions from the beginning of the topics, in order of each partition.
+    when it answers again, a close included. Give it all transitions from the beginning of the topics, in order of each partition;
+    one that is not ``wanted`` is not told, and ends what was told before under another severity.
     """
 
     post: Post
     wall_clock: Callable[[], float]
     monotonic: Callable[[], float]
+    wanted: Callable[[Alert], bool] = field(default=lambda _: True)
     resend: float = RESEND_SECONDS
     open: dict[str, Alert] = field(default_factory=dict)
     _changed: dict[str, Alert] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class AlertmanagerFeed:
                 self._ended[alert.alert_id, before.severity] = before
                 del self.open[alert.alert_id]
                 self._changed.pop(alert.alert_id, None)
-            if alert.state != "close":
+            if alert.state != "close" and self.wanted(alert):
                 self.open[alert.alert_id] = self._changed[alert.alert_id] = alert
                 self._ended.pop((alert.alert_id, alert.severity), None)
 

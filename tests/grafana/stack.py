@@ -176,6 +176,8 @@ def running(directory: Path) -> Iterator[Stack]:
              f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address=127.0.0.1:{ports['prometheus']}"],
         )  # fmt: skip
         parts.tidewatch("city", "simulate", "--sensors", "20", "--seconds", "3600", "--speed", "20")
+        url = f"http://127.0.0.1:{ports['alertmanager']}"
+        parts.tidewatch("notifier", "alerts", "notify", "--alertmanager", url)
         until(lambda: parts.query("up"), 60, lambda: parts.log("prometheus"))
         yield parts
 

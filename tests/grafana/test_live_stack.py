@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +63,17 @@ def test_every_recording_rule_and_alert_evaluates(stack: Stack) -> None:
     rules = until(groups, 60, "rules are not evaluated")
     assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
     assert len(rules) > 20
+
+
+@pytest.mark.kafka
+def test_alerts_about_the_air_reach_the_webhook_with_their_evidence(stack: Stack) -> None:
+    def told() -> list[dict[str, Any]]:
+        alerts = [alert for _, body in stack.webhook.received for alert in body["alerts"]]
+        return [alert for alert in alerts if alert["labels"].get("pipeline") == "air-quality"]
+
+    alert = until(told, 120, lambda: f"{stack.log('notifier')} {stack.query('tidewatch_alerts_open')}")[0]
+    assert alert["labels"]["site"]
+    assert json.loads(alert["annotations"]["evidence"])
 
 
 @pytest.mark.kafka

@@ -96,6 +96,19 @@ def test_a_change_of_severity_resolves_the_old_and_opens_the_new() -> None:
     assert manager.firing() == {"warning": True, "critical": False}
 
 
+def test_an_alert_that_is_no_longer_wanted_ends() -> None:
+    manager = Manager()
+    manager.feed.wanted = lambda one: one.severity != "info"
+    manager.feed.take([alert("open", 0, "info")])
+    manager.feed.send()
+    assert manager.posts == []
+    manager.feed.take([alert("update", 1, "warning")])
+    manager.feed.send()
+    manager.feed.take([alert("update", 2, "info")])
+    manager.feed.send()
+    assert manager.firing() == {"warning": False}
+
+
 def test_what_happens_while_it_is_away_is_told_when_it_is_back() -> None:
     manager = Manager()
     manager.feed.take([alert(name="a"), alert(name="b")])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tidewatch.cli.shared import Json, JsonLines, connection, console, explained, fail, say
+from tidewatch.cli.shared import Json, JsonLines, connection, console, explained, fail, say, stop_event
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -62,15 +62,11 @@ def follow(
 
     Example: tidewatch alerts follow --severity warning --group 'north*'
     """
-    import signal
     from itertools import islice
-    from threading import Event
 
     from sinks.reader import follow as follow_topics
 
-    stopping = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _signal, _frame: stopping.set())
+    stopping = stop_event()
     topics, decoders = _sources(topic)
     wanted = _filter(severity, rule, group)
     with explained(), _readable():
@@ -108,6 +104,42 @@ def list_(
         sys.stdout.write(msgspec.json.encode({"alerts": shown}).decode() + "\n")
         return
     _table(shown)
+
+
+@group.command()
+def notify(
+    url: Annotated[str, typer.Option("--alertmanager", help="Base address, such as http://localhost:9093.")],
+    severity: AtLeast = "warning",
+    rule: Rules = None,
+    group: Groups = None,
+    topic: Topics = None,
+) -> None:
+    """Keep an Alertmanager informed of the alerts that are open, until stopped.
+
+    Reads all alerts from the beginning, tells of those that are open, and of every change at once; an Alertmanager that is away is
+    told when it is back.
+
+    Example: tidewatch alerts notify --alertmanager http://localhost:9093
+    """
+    import time
+
+    from sinks.alertmanager import AlertmanagerFeed, http_post
+    from sinks.reader import follow as follow_topics
+
+    stopping = stop_event()
+    topics, decoders = _sources(topic)
+    wanted = _filter("info", rule, group)
+    feed = AlertmanagerFeed(http_post(url), time.time, time.monotonic, _filter(severity, None, None).takes)
+    with explained(), _readable():
+        began, caught_up = time.time() * 1000, False
+        batches = follow_topics(connection(), topics, "earliest", stopping)
+        next(batches)
+        for batch in batches:
+            feed.take(_alerts([batch], decoders, wanted))
+            # Nobody is called for what opened and closed long ago.
+            caught_up = caught_up or not batch or batch[-1].timestamp()[1] >= began
+            if caught_up:
+                feed.send()
 
 
 def _sources(topics: list[str] | None) -> tuple[tuple[str, ...], dict[str, Decoder]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from types import FrameType
 from typing import Annotated
 
 import typer
+
+from tidewatch.cli.shared import say, stop_event
 
 
 def register(app: typer.Typer) -> None:
@@ -34,13 +32,6 @@ def monitor(
     from tidewatch.settings import Settings
 
     settings = Settings()
-    stopping = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     run_monitor(
         settings.connection(),
         host=settings.metrics_host,
@@ -48,11 +39,6 @@ def monitor(
         interval=interval,
         window=window,
         budget=budget,
-        stopping=stopping,
-        say=_say,
+        stopping=stop_event(),
+        say=say,
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -23,6 +25,14 @@ def fail(error: Exception | str, hint: str = "") -> NoReturn:
     """Say what went wrong and what to do, and leave with the exit code of failures."""
     typer.echo(f"error: {error}" + (f"\n{hint}" if hint else ""), err=True)
     raise typer.Exit(Exit.FAILED)
+
+
+def stop_event() -> Event:
+    """Return an event that Ctrl-C and SIGTERM set."""
+    stopping = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _signal, _frame: stopping.set())
+    return stopping
 
 
 def print_json(facts: object) -> None:
