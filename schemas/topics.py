@@ -98,6 +98,8 @@ def _days(days: int) -> timedelta:
 # name, role, what a record holds, key, partitioner, retention
 CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("iot.sensor.reading.v1", "source", SENSOR_READING, "sensor_id", "murmur2", _days(7)),
+    # Apart from the city's sensors, since one partition has one event time: a year of weather is not today's air.
+    TopicSpec("iot.weather.reading.v1", "source", SENSOR_READING, "sensor_id", "murmur2", _days(7)),
     TopicSpec("iot.sensor.window.v1", "result", WindowSummary, "group", "source", _days(30)),
     TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
     # Events about patients are kept no longer than their processing needs.

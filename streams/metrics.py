@@ -105,6 +105,10 @@ class Metrics:
     def committed(self, kind: str, seconds: float, partition: int, positions: Mapping[str, int]) -> None:
         """Record a commit: how long it took and the position of each source topic it led to."""
         self.checkpoint_seconds.labels(kind).observe(seconds)
+        self.restored(partition, positions)
+
+    def restored(self, partition: int, positions: Mapping[str, int]) -> None:
+        """Show where a partition stands, also before its new owner has committed anything."""
         for topic, position in positions.items():
             self.position.labels(topic, partition).set(position)
 

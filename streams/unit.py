@@ -164,6 +164,7 @@ class Unit(threading.Thread):
             self._fetch(topic)
             self.committed[topic] = runner.committed
             runner.settle()
+        self._metrics.restored(self.partition, self.committed)
         if restored.manifest is None:
             self._commit(with_state=True)  # from now on the start position is known, whatever the log loses
         self.ready.set()

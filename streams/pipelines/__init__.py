@@ -2,5 +2,6 @@
 
 from streams.pipeline import Pipeline
 from streams.pipelines.air_quality import AIR_QUALITY
+from streams.pipelines.weather import WEATHER
 
-PIPELINES: dict[str, Pipeline] = {pipeline.name: pipeline for pipeline in (AIR_QUALITY,)}
+PIPELINES: dict[str, Pipeline] = {pipeline.name: pipeline for pipeline in (AIR_QUALITY, WEATHER)}

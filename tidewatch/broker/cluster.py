@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from tidewatch.broker.errors import StartError
+from tidewatch.broker.guard import start_watchdog
 from tidewatch.broker.jars import Progress, class_path
 from tidewatch.broker.node import Java, Node
 from tidewatch.broker.properties import HOST, Ports, node_properties
@@ -135,7 +135,7 @@ def start_brokers(
     kafka = LocalKafka(nodes, home, temporary=directory is None)
     try:
         if not detached:
-            kafka.watchdog = _start_watchdog(home if directory is None else None)
+            kafka.watchdog = start_watchdog(home if directory is None else None)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(lambda node: node.format(cluster_id, kafka.group), nodes))
@@ -180,20 +180,6 @@ def _layout(
         settings = node_properties(number, ports, directory, overrides)
         nodes.append(Node(number, port, directory, java, settings))
     return nodes
-
-
-def _start_watchdog(directory_to_remove: Path | None) -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("watchdog.py")
-    watchdog = subprocess.Popen(
-        [sys.executable, "-I", str(script), str(directory_to_remove or "")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        process_group=0,
-    )
-    # Its first word says that it will not miss the end of this process from here on.
-    if watchdog.stdout is None or not watchdog.stdout.readline():
-        raise StartError("the watchdog of the local Kafka did not start")
-    return watchdog
 
 
 def _check_alive(nodes: Sequence[Node]) -> None:

@@ -1,6 +1,6 @@
-"""A tiny process that ends the local brokers when whoever started them is gone, however it went.
+"""A tiny process that ends local brokers and workers when whoever started them is gone, however it went.
 
-It leads the process group that the brokers join and reads a pipe whose other end only the starter holds: the kernel
+It leads the process group that they join and reads a pipe whose other end only the starter holds: the kernel
 closes that end even after ``kill -9``.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +11,16 @@ import typer
 if TYPE_CHECKING:
     from streams.pipeline import Pipeline
 
-Name = Annotated[
-    str,
+Names = Annotated[
+    list[str],
     typer.Argument(
-        help="Pipeline to run: a name such as air-quality, or FILE.py:VARIABLE, or module:VARIABLE."
+        metavar="PIPELINE...",
+        help="Pipelines of one app: a name such as air-quality, or FILE.py:VARIABLE, or module:VARIABLE.",
     ),
 ]
 App = Annotated[
     str | None,
-    typer.Option("--app-id", help="Group and checkpoints to use; the pipeline's name if not given."),
+    typer.Option("--app-id", help="Group and checkpoints to use; a single pipeline's name if not given."),
 ]
 
 
@@ -29,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    pipeline: Name,
+    pipelines: Names,
     app_id: App = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port for Prometheus; 0 takes a free one.")] = None,
     state_interval: Annotated[float, typer.Option(help="Seconds between state checkpoints.")] = 10.0,
@@ -43,17 +45,17 @@ def worker(
         bool, typer.Option(help="Go on when the source has dropped unread records.")
     ] = False,
 ) -> None:
-    """Run one worker of a pipeline until Ctrl-C or SIGTERM.
+    """Run one worker of a pipeline, or of several that share an app, until Ctrl-C or SIGTERM.
 
     Start as many as you like: they share the partitions. Exit code 3 means that it refused to go on and said why.
     """
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of, run_worker
 
-    chosen = _pipeline(pipeline)
+    chosen = [_pipeline(name) for name in pipelines]
     settings = Settings()
     config = config_of(
-        app_id or chosen.name,
+        _app(app_id, chosen),
         settings.connection(),
         state_interval=state_interval,
         session_timeout=session_timeout,
@@ -63,7 +65,7 @@ def worker(
     port = settings.metrics_port if metrics_port is None else metrics_port
     run_worker(
         config,
-        [chosen],
+        chosen,
         metrics_port=port,
         metrics_host=settings.metrics_host,
         log_level=settings.log_level,
@@ -71,12 +73,12 @@ def worker(
 
 
 def reset(
-    pipeline: Name,
+    pipelines: Names,
     to: Annotated[str, typer.Option(help="'earliest', or a time such as 2026-01-31T06:00:00Z.")],
     app_id: App = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Forget a pipeline's state and let it recompute from a position; stop its workers first.
+    """Forget an app's state and let it recompute from a position; stop its workers first.
 
     Results that are recomputed carry the same ids as before, so sinks replace rather than double them.
     """
@@ -85,15 +87,23 @@ def reset(
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of
 
-    chosen = _pipeline(pipeline)
+    chosen = [_pipeline(name) for name in pipelines]
     time_ms = None if to == "earliest" else int(datetime.fromisoformat(to).timestamp() * 1000)
-    name = app_id or chosen.name
+    name = _app(app_id, chosen)
     if not yes:
         typer.confirm(f"Forget the state of {name!r} and recompute from {to}?", abort=True)
     config = config_of(name, Settings().connection())
-    positions = reset_app(config, [stage_of(chosen)], time_ms)
+    positions = reset_app(config, [stage_of(pipeline) for pipeline in chosen], time_ms)
     for (topic, partition), position in sorted(positions.items()):
         typer.echo(f"{topic}[{partition}] goes on at {position}")
+
+
+def _app(given: str | None, pipelines: Sequence[Pipeline]) -> str:
+    if given is None and len(pipelines) > 1:
+        raise typer.BadParameter(
+            "several pipelines share one group and its checkpoints: name it with --app-id"
+        )
+    return given or pipelines[0].name
 
 
 def _pipeline(text: str) -> Pipeline:

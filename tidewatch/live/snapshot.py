@@ -1,0 +1,60 @@
+"""The state of everything at one moment, as views show it and as JSON carries it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from schemas.results import Alert
+from tidewatch.live.board import DeadSample
+from tidewatch.live.shapes import Shape
+
+
+class PartitionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One source partition: ``position`` is the next offset to read, ``end`` that of the next record to come.
+
+    ``owner`` is empty while nobody owns it; position and watermark (ms) are then the last ones known, or None.
+    """
+
+    topic: str
+    partition: int
+    end: int
+    position: int | None
+    lag: int | None
+    watermark: int | None
+    owner: str
+
+
+class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker; ``processed`` counts from its own start."""
+
+    name: str
+    alive: bool
+    events_per_s: float
+    processed: int
+    partitions: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything at ``time`` (ms); rates are events a second over about the last two seconds, the rest counts so far.
+
+    ``shapes`` pairs each site's current distribution with the one before it, the reference.
+    """
+
+    time: int
+    produced: int
+    processed: int
+    produced_per_s: float
+    processed_per_s: float
+    results_per_s: float
+    lag: int
+    windows: dict[str, int]
+    newest_end: dict[str, int]
+    late: int
+    dead: dict[str, int]
+    partitions: tuple[PartitionRow, ...]
+    workers: tuple[WorkerRow, ...]
+    shapes: tuple[tuple[Shape, Shape | None], ...]
+    alerts: tuple[Alert, ...]
+    alerts_opened: int
+    alerts_open: int
+    samples: tuple[DeadSample, ...]

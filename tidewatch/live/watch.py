@@ -1,0 +1,237 @@
+"""The watcher: a thread that follows results, workers and lag, and makes snapshots of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from streams.pipeline import Pipeline
+from tidewatch.live.board import Board
+from tidewatch.live.reading import partitions_of, reader
+from tidewatch.live.shapes import Shape
+from tidewatch.live.snapshot import PartitionRow, Snapshot, WorkerRow
+from tidewatch.live.workers import Source, WorkerFacts, ask_all, merged
+
+_ASK_EVERY = 0.5
+_BATCH = 5_000
+_RATE_OVER = 2.0
+SHOWN_WINDOWS = 6
+REFERENCE_WINDOWS = 30
+SHOWN_ALERTS = 200
+
+Targets = Callable[[], Mapping[str, str]]
+"""Gives the workers there are now: name and metrics address."""
+
+
+@dataclass(slots=True)
+class _Rate:
+    """How fast a count rises, over about the last two seconds; a worker's restart is no fall."""
+
+    seen: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def note(self, now: float, count: float) -> None:
+        if self.seen and count < self.seen[-1][1]:
+            self.seen.clear()
+        self.seen.append((now, count))
+        while len(self.seen) > 2 and now - self.seen[1][0] >= _RATE_OVER:
+            self.seen.popleft()
+
+    @property
+    def value(self) -> float:
+        if len(self.seen) < 2:
+            return 0.0
+        (begin, low), (end, high) = self.seen[0], self.seen[-1]
+        return (high - low) / (end - begin) if end > begin else 0.0
+
+
+class Watcher(threading.Thread):
+    """Follow pipelines from the beginning of their result topics until stopped.
+
+    Reads committed records only, joins no group and commits nothing, so it disturbs nobody. An error of the broker is kept in
+    ``problem`` and tried again.
+    """
+
+    def __init__(
+        self,
+        connection: Mapping[str, str | int],
+        pipelines: Sequence[Pipeline],
+        targets: Targets,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(name="tidewatch-watcher", daemon=True)
+        self.board = Board({p.results for p in pipelines}, {p.alerts for p in pipelines})
+        self.problem: str | None = None
+        self._connection = connection
+        self._sources = sorted({p.source for p in pipelines})
+        self._outputs = sorted({topic for p in pipelines for topic in p.outputs.values()})
+        self._targets = targets
+        self._monotonic, self._wall_clock = monotonic, wall_clock
+        self._stopping = threading.Event()
+        self._facts: dict[str, WorkerFacts] = {}
+        self._names: tuple[str, ...] = ()
+        self._ends: dict[Source, int] = {}
+        self._begins: dict[Source, int] = {}
+        self._last: dict[Source, tuple[int, int | None]] = {}
+        self._rates = {name: _Rate() for name in ("produced", "processed", "results")}
+        self._worker_rates: dict[str, _Rate] = {}
+
+    def stop(self) -> None:
+        """Stop following and wait for the thread's end."""
+        self._stopping.set()
+        self.join()
+
+    def run(self) -> None:
+        """Follow until stopped."""
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except KafkaException as error:
+                self.problem = str(error.args[0])
+                self._stopping.wait(1.0)
+
+    def processed(self) -> bool:
+        """Whether workers have committed everything that was in the source topics when last looked."""
+        with self.board.lock:
+            return bool(self._ends) and all(
+                self._last.get(source, (self._begins[source], None))[0] >= end
+                for source, end in self._ends.items()
+            )
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of everything now."""
+        board = self.board
+        with board.lock:
+            partitions = self._partitions()
+            alerts = list(board.alerts.values())
+            return Snapshot(
+                time=int(self._wall_clock() * 1000),
+                produced=self._produced(),
+                processed=sum((row.position or 0) - self._begins[row.topic, row.partition] for row in partitions
+                              if row.position is not None),
+                produced_per_s=self._rates["produced"].value,
+                processed_per_s=self._rates["processed"].value,
+                results_per_s=self._rates["results"].value,
+                lag=sum(row.lag or 0 for row in partitions),
+                windows=dict(board.windows),
+                newest_end=dict(board.newest_end),
+                late=board.late,
+                dead=dict(board.dead),
+                partitions=partitions,
+                workers=self._workers(),
+                shapes=self._shapes(),
+                alerts=tuple(reversed(alerts[-SHOWN_ALERTS:])),
+                alerts_opened=len(board.openings),
+                alerts_open=sum(alert.state != "close" for alert in alerts),
+                samples=tuple(board.samples),
+            )  # fmt: skip
+
+    # --- the thread
+
+    def _follow(self) -> None:
+        consumer = reader(self._connection)
+        try:
+            consumer.assign(
+                [
+                    TopicPartition(place.topic, place.partition, OFFSET_BEGINNING)
+                    for place in partitions_of(consumer, self._outputs)
+                ]
+            )
+            sources = [(place.topic, place.partition) for place in partitions_of(consumer, self._sources)]
+            next_ask = 0.0
+            while not self._stopping.is_set():
+                messages = consumer.consume(_BATCH, 0.1)
+                self.board.take(message for message in messages if message.error() is None)
+                if self._monotonic() >= next_ask:
+                    self._look(consumer, sources)
+                    self.problem = None
+                    next_ask = self._monotonic() + _ASK_EVERY
+        finally:
+            consumer.close()
+
+    def _look(self, consumer: Consumer, sources: Sequence[Source]) -> None:
+        """Ask the workers for their positions and the broker for the ends of the sources."""
+        targets = dict(self._targets())
+        answers = {facts.url: facts for facts in ask_all(list(targets.values()))}
+        # After the workers, so that no position lies beyond an end.
+        limits = {
+            source: consumer.get_watermark_offsets(TopicPartition(*source), timeout=10) for source in sources
+        }
+        with self.board.lock:
+            self._begins = {source: self._begins.get(source, low) for source, (low, _) in limits.items()}
+            self._ends = {source: high for source, (_, high) in limits.items()}
+            self._names = tuple(targets)
+            self._facts = {name: answers[url] for name, url in targets.items() if url in answers}
+            for source, worker in merged(self._facts.values()).items():
+                if source in self._ends:
+                    self._last[source] = worker.positions[source], worker.watermarks.get(source)
+            self._note_rates()
+
+    def _note_rates(self) -> None:
+        now = self._monotonic()
+        done = sum(position - self._begins[source] for source, (position, _) in self._last.items())
+        counts = {
+            "produced": self._produced(),
+            "processed": done,
+            "results": self.board.windows.total(),
+        }
+        for name, count in counts.items():
+            self._rates[name].note(now, count)
+        for name, facts in self._facts.items():
+            self._worker_rates.setdefault(name, _Rate()).note(now, facts.processed)
+
+    # --- parts of a snapshot
+
+    def _produced(self) -> int:
+        return sum(end - self._begins[source] for source, end in self._ends.items())
+
+    def _partitions(self) -> tuple[PartitionRow, ...]:
+        names = {id(facts): name for name, facts in self._facts.items()}
+        owners = merged(self._facts.values())
+        rows = []
+        for source, end in sorted(self._ends.items()):
+            position, watermark = self._last.get(source, (None, None))
+            rows.append(
+                PartitionRow(
+                    topic=source[0],
+                    partition=source[1],
+                    end=end,
+                    position=position,
+                    lag=end - (self._begins[source] if position is None else position),
+                    watermark=watermark,
+                    owner=names[id(owners[source])] if source in owners else "",
+                )
+            )
+        return tuple(rows)
+
+    def _workers(self) -> tuple[WorkerRow, ...]:
+        rows = []
+        for name in self._names:
+            facts = self._facts.get(name)
+            rate = self._worker_rates.get(name)
+            rows.append(
+                WorkerRow(
+                    name=name,
+                    alive=facts is not None,
+                    events_per_s=rate.value if rate is not None and facts is not None else 0.0,
+                    processed=int(facts.processed) if facts is not None else 0,
+                    partitions=len({partition for _, partition in facts.positions})
+                    if facts is not None
+                    else 0,
+                )
+            )
+        return tuple(rows)
+
+    def _shapes(self) -> tuple[tuple[Shape, Shape | None], ...]:
+        shapes = self.board.shapes
+        pairs = []
+        for key in shapes.keys:
+            now = shapes.shape(key, SHOWN_WINDOWS)
+            if now is not None:
+                pairs.append((now, shapes.shape(key, REFERENCE_WINDOWS, skip=SHOWN_WINDOWS)))
+        return tuple(pairs)
