@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError
 
 from schemas.columns import RawBatch
+from schemas.packed import Packed
 from streams.config import EngineConfig
-
-Source = tuple[str, int]
+from streams.intake import Event, Intake, Records, Settings, Source, open_intake
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +42,15 @@ class Fetcher:
     others go on. ``deliver`` is called on the fetch thread. Only records of committed transactions are delivered.
     """
 
-    def __init__(self, config: EngineConfig, deliver: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        deliver: Callable[[Delivery], None],
+        intake: Callable[[Settings], Intake] = open_intake,
+    ) -> None:
         self._config = config
         self._deliver = deliver
+        self._open = intake
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._feeds: dict[Source, _Feed] = {}
         self._tickets = 0
@@ -86,7 +92,7 @@ class Fetcher:
 
     def _run(self) -> None:
         config = self._config
-        self._consumer = Consumer(
+        self._intake = self._open(
             {
                 "log_level": 3,
                 **config.connection,
@@ -110,23 +116,23 @@ class Fetcher:
                 while not self._commands.empty():
                     self._commands.get()()
                 if self._feeds:
-                    self._dispatch(self._consumer.consume(config.fetch_records, config.fetch_wait))
+                    self._fetch()
                 else:
                     self._wake.wait(0.5)
         finally:
-            self._consumer.close()
+            self._intake.close()
 
     def _assign(self, source: Source, position: int, ticket: int) -> None:
         if source in self._feeds:
-            self._consumer.incremental_unassign([TopicPartition(*source)])
+            self._intake.unassign(source)
         self._feeds[source] = _Feed(ticket, position)
-        self._consumer.incremental_assign([TopicPartition(*source, position)])
+        self._intake.assign(source, position)
 
     def _unassign(self, source: Source, ticket: int) -> None:
         feed = self._feeds.get(source)
         if feed is not None and feed.ticket == ticket:
             del self._feeds[source]
-            self._consumer.incremental_unassign([TopicPartition(*source)])
+            self._intake.unassign(source)
 
     def _release(self, delivery: Delivery) -> None:
         source = (delivery.batch.topic, delivery.batch.partition)
@@ -138,78 +144,58 @@ class Fetcher:
             for name, other in self._feeds.items():
                 if other.paused and other.buffered <= self._config.partition_buffer_bytes // 2:
                     other.paused = False
-                    self._consumer.resume([TopicPartition(*name)])
+                    self._intake.resume(name)
 
     def _buffered(self) -> int:
         return sum(feed.buffered for feed in self._feeds.values())
 
-    def _dispatch(self, messages: list[Message]) -> None:
-        groups: dict[Source, list[Message]] = {}
-        for message in messages:
-            source = (str(message.topic()), int(message.partition() or 0))
-            if message.error() is None:
-                group = groups.get(source)
-                if group is None:
-                    groups[source] = [message]
-                else:
-                    group.append(message)
+    def _fetch(self) -> None:
+        for arrival in self._intake.consume(self._config.fetch_records, self._config.fetch_wait):
+            feed = self._feeds.get(arrival.source)
+            if feed is None:
+                continue
+            if isinstance(arrival, Records):
+                self._records(feed, arrival)
             else:
-                self._event(source, message, groups.pop(source, None))
-        for source, group in groups.items():
-            self._records(source, group)
+                self._event(feed, arrival)
 
-    def _event(self, source: Source, message: Message, before: list[Message] | None) -> None:
-        if before:
-            self._records(source, before)
-        feed = self._feeds.get(source)
-        error = message.error()
-        if feed is None or error is None:
-            return
-        if error.code() == KafkaError._PARTITION_EOF:
-            reached = max(feed.next, int(message.offset() or 0))
-            batch = _empty(source, feed.next, reached)
+    def _event(self, feed: _Feed, event: Event) -> None:
+        if event.code == KafkaError._PARTITION_EOF:
+            reached = max(feed.next, event.offset)
+            batch = _empty(event.source, feed.next, reached)
             feed.next = reached
             self._deliver(Delivery(feed.ticket, batch, 0, at_end=True))
-        elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
-            self._deliver(Delivery(feed.ticket, _empty(source, feed.next, feed.next), 0, error=error.str()))
+        elif event.code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
+            batch = _empty(event.source, feed.next, feed.next)
+            self._deliver(Delivery(feed.ticket, batch, 0, error=event.text))
 
-    def _records(self, source: Source, group: list[Message]) -> None:
-        feed = self._feeds.get(source)
-        if feed is None:
-            return
-        values = [message.value() for message in group]
-        n = len(group)
-        offsets = np.fromiter((message.offset() for message in group), np.int64, n)
-        log_times = np.fromiter((message.timestamp()[1] for message in group), np.int64, n)
-        types = [_content_type(message) for message in group]
+    def _records(self, feed: _Feed, records: Records) -> None:
+        n = len(records.offsets)
+        next_ = int(records.offsets[-1]) + 1
         batch = RawBatch(
-            *source,
+            *records.source,
             start=feed.next,
-            next=int(offsets[-1]) + 1,
-            offsets=offsets,
-            log_times=log_times,
-            keys=[message.key() for message in group],
-            values=values,
-            content_types=types if any(types) else None,
+            next=next_,
+            offsets=records.offsets,
+            log_times=records.log_times,
+            keys=records.keys,
+            values=records.values,
+            content_types=records.content_types,
         )
-        feed.next = batch.next
-        size = sum(len(value) for value in values if value is not None) + 100 * n
+        feed.next = next_
+        size = _bytes(records.values) + 100 * n
         feed.buffered += size
         full = feed.buffered > self._config.partition_buffer_bytes
         if not feed.paused and (full or self._buffered() > self._config.worker_buffer_bytes):
             feed.paused = True
-            self._consumer.pause([TopicPartition(*source)])
+            self._intake.pause(records.source)
         self._deliver(Delivery(feed.ticket, batch, size))
 
 
-def _content_type(message: Message) -> str | None:
-    headers = message.headers()
-    if not headers:
-        return None
-    for name, value in dict(headers).items():
-        if name == "content-type":
-            return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-    return None
+def _bytes(values: Sequence[bytes | None]) -> int:
+    if isinstance(values, Packed):
+        return len(values.data)
+    return sum(len(value) for value in values if value is not None)
 
 
 def _empty(source: Source, start: int, next_: int) -> RawBatch:

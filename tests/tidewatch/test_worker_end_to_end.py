@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +94,17 @@ def worker(
         process.wait(30)
 
 
+def _await_next_commit(worker: subprocess.Popen[bytes], bootstrap: str, checkpoint: str) -> None:
+    """Wait until the worker has committed once more, or is dead."""
+
+    def commits() -> int:
+        topics = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=30).topics
+        return len(read(bootstrap, checkpoint, 0)) if checkpoint in topics else 0
+
+    before = commits()
+    until(lambda: worker.poll() is not None or commits() > before, 60, "the worker commits nothing")
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("failpoint", ["", "commit-produced:3", "state-done:2"])
 def test_a_pipeline_from_a_file_agrees_with_a_recount(
@@ -114,7 +124,7 @@ def test_a_pipeline_from_a_file_agrees_with_a_recount(
         with worker(f"{file}:MINE", kafka.bootstrap, topic_prefix, failpoint) as killed:
             for first in range(EVENTS // 2, EVENTS, 1_000):
                 load(kafka.connection, source, half[first : first + 1_000])
-                time.sleep(0.3)
+                _await_next_commit(killed, kafka.bootstrap, f"tw.{topic_prefix}.checkpoint")
             until(lambda: killed.poll() is not None, 60, "the worker reached no failpoint")
     else:
         load(kafka.connection, source, half[EVENTS // 2 :])
