@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from streams.signals.maxsprt import smallest_ratio
+from streams.signals.maxsprt_group import smallest_critical
 from streams.signals.tables import Floats
 
 _NODES = 96
@@ -58,26 +58,24 @@ def calibrated_p(log_rr: ArrayLike, se: ArrayLike, null: Null | None = None) -> 
 class SequentialPlan(Protocol):
     """Looks whose probability of a signal is known at any bias of the rate."""
 
-    def false_alarm(self, critical: float, log_bias: float = 0.0) -> float:
-        """Return the probability of a signal when the true log relative risk is ``log_bias``."""
+    def signal_probability(self, critical: float, log_risk: Floats) -> Floats:
+        """Return the probability of a signal, a ratio above ``critical``, at each true log relative risk."""
 
-    def ratios(self) -> Floats:
-        """Return the attainable log-likelihood ratios, rising."""
+    def attained(self, critical: float) -> float:
+        """Return the largest attainable ratio up to ``critical``."""
 
 
 def calibrated_critical_value(plan: SequentialPlan, null: Null, alpha: float = 0.05) -> float:
-    """Return the critical value that spends ``alpha`` when the log bias is drawn from the null once for a whole surveillance.
+    """Return the critical value that spends ``alpha`` when the log bias is drawn from the null, once for a whole surveillance.
 
-    The probability is integrated over the null by Gauss-Hermite quadrature, so there is no Monte Carlo error.
+    The probability is integrated over the null by Gauss-Hermite quadrature, so there is no Monte Carlo error. Follows
+    Schuemie et al. 2022, Stat Med 41:3837-3858.
     """
-    if null.sd == 0:
-        nodes, weights = np.zeros(1), np.ones(1)
-    else:
+    nodes, weights = np.zeros(1), np.ones(1)
+    if null.sd > 0:
         nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
         nodes, weights = nodes[np.abs(nodes) < 8], weights[np.abs(nodes) < 8] / weights.sum()
     biases = null.mean + null.sd * nodes
-
-    def spent(critical: float) -> float:
-        return float(weights @ [plan.false_alarm(critical, bias) for bias in biases.tolist()])
-
-    return smallest_ratio(plan.ratios(), spent, alpha)
+    return smallest_critical(
+        lambda critical: float(weights @ plan.signal_probability(critical, biases)), plan.attained, alpha
+    )

@@ -59,9 +59,9 @@ class Sprt:
         return float(np.log(self.beta / (1 - self.alpha)))
 
     def ratio(self, observed: ArrayLike, expected: ArrayLike) -> Floats:
-        """Return the running log-likelihood ratios of counts with expected counts, in order."""
+        """Return the running log-likelihood ratios of counts with expected counts, in order along the last axis."""
         x, mu = np.asarray(observed, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-        return np.cumsum(x * np.log(self.relative_risk) - mu * (self.relative_risk - 1))
+        return np.cumsum(x * np.log(self.relative_risk) - mu * (self.relative_risk - 1), axis=-1)
 
 
 def shewhart(series: ArrayLike, baseline: Baseline) -> Floats:

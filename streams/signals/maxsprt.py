@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,8 @@ def poisson_llr(observed: ArrayLike, expected: ArrayLike) -> Floats:
     n, mu = np.asarray(observed, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if not (mu > 0).all():
         raise ValueError("expected counts must be positive")
-    return np.asarray(np.where(n > mu, mu - n + special.xlogy(n, n / mu), 0.0))
+    with np.errstate(over="ignore"):  # an infinite ratio where next to nothing was expected is right
+        return np.asarray(np.where(n > mu, mu - n + special.xlogy(n, n / mu), 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,22 @@ class Surveillance:
                 "need a positive horizon, a minimum of at least 1 event and a delay before the horizon"
             )
 
-    def boundary(self, critical: float) -> Floats:
-        """Return for events ``minimum``, ``minimum`` + 1, ... the expected count by which each of them signals.
+    def boundary(self, critical: float) -> tuple[int, Floats]:
+        """Return the fewest events that can signal, and by which expected count they and each further one must come.
 
-        The n-th event signals when the expected count is at most the n-th value; the last value is the horizon.
+        With k the first number, the (k + i)-th event signals when it comes before the i-th value; the last value is the
+        horizon. Events whose ratio falls to the critical value before the delay is over can never signal.
         """
         last = int(
             self.horizon + 10 * np.sqrt(self.horizon * (critical + 1)) + 10 * critical + self.minimum + 10
         )
         n = np.arange(self.minimum, last + 1, dtype=np.float64)
         times = -n * np.real(special.lambertw(-np.exp(-1 - critical / n)))
-        kept = int(np.searchsorted(times, self.horizon)) + 1
-        return np.asarray(np.clip(times[:kept], self.delay, self.horizon), np.float64)
+        skipped = 0
+        if self.delay:
+            skipped = int(np.count_nonzero(poisson_llr(n, self.delay) <= critical + SLACK))
+        stop = int(np.searchsorted(times, self.horizon)) + 1
+        return self.minimum + skipped, np.clip(times[skipped:stop], self.delay, self.horizon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,53 +75,93 @@ class Performance:
 def performance(plan: Surveillance, critical: float, relative_risk: float = 1.0) -> Performance:
     """Follow the counts that have not signalled along the boundary; exact but for rounding."""
     now, power, signal_time = 0.0, 0.0, 0.0
-    alive = np.zeros(plan.minimum)
+    fewest, times = plan.boundary(critical)
+    alive = np.zeros(fewest)
     alive[0] = 1.0
-    for at in plan.boundary(critical).tolist():
+    if plan.delay:
+        # The first look finds what came before it; whoever has not signalled by then starts from there.
+        alive, now = arrived(alive, relative_risk * plan.delay), plan.delay
+        power = 1 - float(alive.sum())
+        signal_time = now * power
+    for at in times.tolist():
         mean = relative_risk * (at - now)
         missing = len(alive) - np.arange(len(alive))
         reach = special.gammainc(missing, mean) if mean > 0 else np.zeros(len(alive))
         signalled = float(alive @ reach)
         power += signalled
-        if at <= plan.delay:
-            signal_time += at * signalled
-        elif mean > 0:
+        if mean > 0:
             later = special.gammainc(missing + 1.0, mean)
             signal_time += now * signalled + float(alive @ (missing * later)) / relative_risk
-        alive = np.append(_arrived(alive, mean), 0.0)
+        alive = np.append(arrived(alive, mean), 0.0)
         now = at
     return Performance(
         power, signal_time / power if power else np.nan, signal_time + (1 - power) * plan.horizon
     )
 
 
-def _arrived(alive: Floats, mean: float) -> Floats:
-    """Add Poisson arrivals to the distribution of a count, keeping counts below its length."""
+def arrived(alive: Floats, mean: float) -> Floats:
+    """Return the distribution of a count after Poisson arrivals, for counts below the length of the one given."""
     if mean == 0:
         return alive
-    k = np.arange(len(alive))
+    k = np.arange(min(len(alive), int(mean + 12 * np.sqrt(mean) + 40)))  # beyond, probabilities vanish
     steps = np.exp(special.xlogy(k, mean) - mean - special.gammaln(k + 1))
     return np.convolve(alive, steps)[: len(alive)]
 
 
-def critical_value(plan: Surveillance, alpha: float = 0.05) -> float:
-    """Return the critical log-likelihood ratio at which the probability of a false signal is ``alpha``.
+def signal_probability(plan: Surveillance, critical: float, relative_risk: float = 1.0) -> float:
+    """Return the probability of a signal, which is ``performance(...).power`` at a fraction of its cost."""
+    fewest, times = plan.boundary(critical)
+    alive, now = np.zeros(fewest), 0.0
+    alive[0] = 1.0
+    if plan.delay:
+        alive, now = arrived(alive, relative_risk * plan.delay), plan.delay
+    for at in times.tolist():
+        alive = np.append(arrived(alive, relative_risk * (at - now)), 0.0)
+        now = at
+    return 1 - float(alive.sum())
 
-    Raises ValueError where no boundary spends as much, because even ``minimum`` events by the horizon are rarer.
+
+def critical_value(plan: Surveillance, alpha: float = 0.05) -> float:
+    """Return the smallest critical log-likelihood ratio, to exceed, at which false signals have at most probability ``alpha``.
+
+    They have that very probability, unless the look after a delay makes it jump across ``alpha``. Raises ValueError where no
+    boundary spends as much, because even ``minimum`` events by the horizon are rarer.
     """
     spent = special.gammainc(plan.minimum, plan.horizon)
     if not 0 < alpha < spent:
         raise ValueError(
             f"alpha {alpha:g} cannot be spent: {plan.minimum} events by then have probability {spent:.3g}"
         )
-    return _solved(lambda critical: performance(plan, critical).power - alpha)
-
-
-def _solved(excess: Callable[[float], float]) -> float:
     high = 1.0
-    while excess(high) > 0:
+    while signal_probability(plan, high) > alpha:
         high *= 2
-    return float(optimize.brentq(excess, 1e-9, high, xtol=1e-11, rtol=1e-13))
+    if plan.delay:
+        low, high = _between_jumps(plan, alpha, high)
+        if signal_probability(plan, low) <= alpha:
+            return low
+    else:
+        low = 1e-9
+    return float(
+        optimize.brentq(lambda c: signal_probability(plan, c) - alpha, low, high, xtol=1e-11, rtol=1e-13)
+    )
+
+
+def _between_jumps(plan: Surveillance, alpha: float, high: float) -> tuple[float, float]:
+    """Return an interval that holds the solution and no jump but at its lower end, from which the probability is continuous.
+
+    It jumps at the ratios of whole counts at the first look.
+    """
+    counts = np.arange(
+        plan.minimum, plan.minimum + 10 + int(plan.delay + 10 * np.sqrt(plan.delay * (high + 1)) + 10 * high)
+    )
+    jumps = np.unique(poisson_llr(counts, plan.delay))
+    jumps = jumps[jumps < high]
+    # Ratios count as exceeded only beyond SLACK, so just below a jump its count still signals.
+    below = int(
+        np.count_nonzero([signal_probability(plan, max(jump - 3 * SLACK, 1e-9)) > alpha for jump in jumps])
+    )
+    low = float(jumps[below - 1]) if below else 1e-9
+    return low, float(jumps[below]) - 3 * SLACK if below < len(jumps) else high
 
 
 def horizon_for_power(
@@ -127,7 +171,7 @@ def horizon_for_power(
 
     def shortfall(horizon: float) -> float:
         plan = Surveillance(horizon, minimum)
-        return performance(plan, critical_value(plan, alpha), relative_risk).power - power
+        return signal_probability(plan, critical_value(plan, alpha), relative_risk) - power
 
     low = float(special.gammaincinv(minimum, alpha)) * (1 + 1e-9) + 1e-9
     high = max(1.0, 2 * low)
@@ -135,56 +179,3 @@ def horizon_for_power(
         high *= 2
     horizon = float(optimize.brentq(shortfall, low, high, xtol=tolerance))
     return horizon, critical_value(Surveillance(horizon, minimum), alpha)
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """Group-sequential monitoring: the expected counts that fall due between looks, and the minimum of events."""
-
-    groups: tuple[float, ...]
-    minimum: int = 1
-
-    def false_alarm(self, critical: float, log_bias: float = 0.0) -> float:
-        """Return the probability of a signal, a ratio above ``critical``, at the true log relative risk given."""
-        alive, bias = np.ones(1), float(np.exp(log_bias))
-        for group, total in zip(self.groups, np.cumsum(self.groups).tolist(), strict=True):
-            reached = max(self.minimum, self._first(total, critical))
-            alive = _arrived(np.append(alive, np.zeros(max(reached - len(alive), 0))), group * bias)[:reached]
-        return 1 - float(alive.sum())
-
-    def _first(self, total: float, critical: float) -> int:
-        """Return the smallest count whose ratio against ``total`` expected exceeds the critical value."""
-        n = int(total)
-        while poisson_llr(n, total) <= critical + SLACK:
-            n += 1
-        return n
-
-    def critical_value(self, alpha: float = 0.05) -> float:
-        """Return the smallest attainable ratio that a signal may have to exceed to spend at most ``alpha``.
-
-        Counts are whole, so the probability has steps and is usually a little under ``alpha``.
-        """
-        return smallest_ratio(self.ratios(), self.false_alarm, alpha)
-
-    def ratios(self) -> Floats:
-        """Return the attainable log-likelihood ratios, rising, up to far beyond any that alpha of 1e-6 needs."""
-        totals = np.cumsum(self.groups)
-        n = np.arange(self.minimum, int(totals[-1] + 20 * np.sqrt(totals[-1])) + self.minimum + 60)
-        return np.unique(np.round(poisson_llr(n[:, None], totals[None, :]), 12))
-
-
-def smallest_ratio(ratios: Floats, false_alarm: Callable[[float], float], alpha: float) -> float:
-    """Return the smallest of the rising ``ratios`` at which a falling function is at most ``alpha``.
-
-    Raises ValueError where even the largest is not enough.
-    """
-    low, high = 0, len(ratios) - 1
-    if false_alarm(float(ratios[high])) > alpha:
-        raise ValueError(f"alpha {alpha:g} is below that of the strictest boundary")
-    while low < high:
-        middle = (low + high) // 2
-        if false_alarm(float(ratios[middle])) <= alpha:
-            high = middle
-        else:
-            low = middle + 1
-    return float(ratios[low])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -79,12 +80,15 @@ def tree_scan(
     share: float,
     rng: np.random.Generator,
     draws: int = 999,
+    null: Literal["persons", "nodes"] = "persons",
 ) -> Scan:
-    """Scan occurrences (person, code), exposed or not, over all nodes of the hierarchy.
+    """Scan occurrences (person, code), exposed or not, over all nodes of the hierarchy (Kulldorff et al. 2003).
 
     ``exposed`` (0 or 1) and ``person`` have one element an occurrence. A person counts once at a node, with the
-    exposure of the first occurrence given at or below it. ``share`` is that of exposed persons; the null
-    distribution of the largest ratio comes from exposing each person anew with that probability.
+    exposure of the first occurrence given at or below it. ``share`` is that of exposed persons. The null distribution of
+    the largest ratio comes from exposing each ``person`` anew with that probability, which keeps nodes as dependent as
+    they are. ``nodes`` draws the exposed at each node by themselves, leaves out nodes where all are exposed or none, and
+    counts no ties, as the R package TreeMineR does: p-values of nodes with few persons are then too small.
     """
     persons, who = np.unique(np.asarray(person), return_inverse=True)
     nodes, node, occurrence = _below(code, hierarchy)
@@ -93,14 +97,36 @@ def tree_scan(
     total = np.bincount(node, minlength=len(nodes))
     counts = np.bincount(node, np.asarray(exposed, dtype=np.float64)[occurrence], minlength=len(nodes))
     llr = bernoulli_llr(counts, total, share)
-    member = sparse.csr_array((np.ones(len(node)), (node, who[occurrence])), shape=(len(nodes), len(persons)))
-    largest = np.empty(draws)
-    for i in range(draws):
-        drawn = member @ (rng.random(len(persons)) < share).astype(np.float64)
-        largest[i] = bernoulli_llr(drawn, total, share).max()
-    above = draws - np.searchsorted(np.sort(largest), llr - 1e-12)
+    if null == "persons":
+        member = sparse.csr_array(
+            (np.ones(len(node)), (node, who[occurrence])), shape=(len(nodes), len(persons))
+        )
+        largest, tie = _largest_by_person(member, total, share, rng, draws), -1e-12
+    else:
+        largest, tie = _largest_by_node(total, share, rng, draws), 1e-12
+    above = draws - np.searchsorted(np.sort(largest), llr + tie)
     hit = counts.astype(np.int64)
     return Scan(nodes, hit, total - hit, llr, (1 + above) / (1 + draws))
+
+
+def _largest_by_person(
+    member: sparse.csr_array, total: NDArray[np.int64], share: float, rng: np.random.Generator, draws: int
+) -> Floats:
+    """Return the largest ratio of each draw of exposed persons, several draws a product of matrices."""
+    largest: list[Floats] = []
+    for begin in range(0, draws, 64):
+        drawn = (rng.random((member.shape[1], min(64, draws - begin))) < share).astype(np.float64)
+        largest.append(bernoulli_llr(member @ drawn, total[:, None], share).max(axis=0))
+    return np.concatenate(largest)
+
+
+def _largest_by_node(total: NDArray[np.int64], share: float, rng: np.random.Generator, draws: int) -> Floats:
+    largest = np.empty(draws)
+    for i in range(draws):
+        drawn = rng.binomial(total, share)
+        mixed = (drawn > 0) & (drawn < total)
+        largest[i] = bernoulli_llr(drawn[mixed], total[mixed], share).max(initial=0.0)
+    return largest
 
 
 def _below(

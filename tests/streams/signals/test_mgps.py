@@ -172,3 +172,44 @@ def test_reference_scores_of_phvid(refdata):
     assert merged["eb05"].to_numpy() == pytest.approx(merged["EB05"].to_numpy(), rel=1e-3)
     assert merged["log2"].to_numpy() == pytest.approx(merged["log2_EBGM"].to_numpy(), abs=1e-3)
     assert merged["null"].to_numpy() == pytest.approx(merged["GPS_postH0"].to_numpy(), abs=1e-4)
+
+
+@pytest.mark.reference
+def test_reference_scores_of_caers_in_strata(refdata):
+    raw = pd.read_csv(refdata / "pv/raw/caers_openEBGM.csv")
+    (report, _), (drug, drugs), (event, events) = (
+        pd.factorize(raw[name], sort=True) for name in ("id", "var1", "var2")
+    )
+    whole = count_reports(report, drug, event)
+    width = len(events)
+    pair = whole.drug * width + whole.event
+    expected = np.zeros(len(pair))
+    for rows in raw.groupby("strat1").indices.values():
+        # Every pair of the whole table has an expected count in each stratum, whether it occurs there or not.
+        reports = len(np.unique(report[rows]))
+        by_drug = np.bincount(
+            np.unique(drug[rows] * (report.max() + 1) + report[rows]) // (report.max() + 1),
+            minlength=len(drugs),
+        )
+        by_event = np.bincount(
+            np.unique(event[rows] * (report.max() + 1) + report[rows]) // (report.max() + 1), minlength=width
+        )
+        expected += by_drug[whole.drug] * by_event[whole.event] / reports
+    found = pd.DataFrame({"var1": drugs[whole.drug], "var2": events[whole.event], "e": expected})
+    merged = pd.read_csv(refdata / "pv/expected/ebgm_caers_stratified.csv").merge(found, on=["var1", "var2"])
+    assert len(merged) == 8595
+    assert merged["e"].to_numpy() == pytest.approx(merged["E"].to_numpy(), rel=1e-9)
+    # The prior behind the published scores, as the scores themselves tell it.
+    theirs = Prior(
+        24.353070592757696, 2.341016412863811, 3.5117073424045766, 2.9124709434533553, 0.031827009095538546
+    )
+    scores = posterior(theirs, merged["N"], merged["e"])
+    for name, score in (
+        ("Qn", scores.weight),
+        ("EBGM", scores.ebgm()),
+        ("EB05", scores.quantile(0.05)),
+        ("EB95", scores.quantile(0.95)),
+    ):
+        assert score == pytest.approx(merged[name].to_numpy(), rel=1e-6), name
+    cells = Cells.of(whole.a, expected)
+    assert fit_prior(cells).neg_log_likelihood <= neg_log_likelihood(theirs, cells) + 1e-3
