@@ -118,6 +118,6 @@ class Grid:
             bad = np.flatnonzero(fall < -_FALL * np.maximum(q[:, -1] - q[:, 0], np.abs(q).max(axis=1)))
             if len(bad):
                 raise NonMonotoneError(
-                    f"quantile vector {int(bad[0])} falls by {-fall[bad[0]]:.3g}; sort it, or project it with nearest_monotone"
+                    f"quantile vector {int(bad[0])} falls by {-fall[bad[0]]:.3g}; sort it, or project it (monotone.projected)"
                 )
         return q

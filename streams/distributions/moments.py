@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from streams.distributions.errors import (
     DistributionError,
     GridMismatchError,
+    NeverAddedError,
     NotFiniteError,
     TooFewDistributionsError,
 )
@@ -99,6 +100,36 @@ class Moments:
             raise GridMismatchError("moments of different grids or resolutions cannot be added")
         if other.count:
             self._add(other.count, other._first, other._second)
+
+    def shifted(self, matrix: Floats, shift: Floats) -> Moments:
+        """Return the moments of rows ``matrix @ row + shift``, for float sums."""
+        if self.resolution is not None:
+            raise GridMismatchError("rounded rows cannot be transformed; transform before adding them")
+        moved = Moments(len(shift))
+        moved.count = self.count
+        moved._first = matrix @ self._first + shift
+        moved._second = matrix @ self._second @ matrix.T
+        return moved
+
+    def subtract(self, other: Moments) -> None:
+        """Take out what was added before; needs a resolution, as float sums would leave rounding behind.
+
+        Raises:
+            GridMismatchError: the other has another width or resolution, or there is none.
+            NeverAddedError: what remained could not be the sums of any rows. Nothing is changed then.
+        """
+        if self.resolution is None or (self.width, self.resolution) != (other.width, other.resolution):
+            raise GridMismatchError(
+                "only moments of the same grid and the same declared resolution can be subtracted"
+            )
+        count = self.count - other.count
+        first, second = self._first - other._first, self._second - other._second
+        spread = count * second.diagonal() - first * first
+        if count < 0 or (spread < 0).any() or (count == 0 and (first.any() or second.any())):
+            raise NeverAddedError(
+                "these rows were never added, so they cannot be taken out; nothing was changed"
+            )
+        self.count, self._first, self._second = count, first, second
 
     def _add(self, count: int, first: NDArray[Any], second: NDArray[Any]) -> None:
         total = self.count + count
