@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from schemas.results import Alert, WindowSummary
+from sinks.reader import read_to_end
 from streams.pipeline import Pipeline
 from tidewatch.demo.feeds import Ledger, digest_of
 from tidewatch.demo.recount import Recount, recount
@@ -21,7 +22,7 @@ from tidewatch.demo.verdict import (
     place_of_late,
     window_ms,
 )
-from tidewatch.live.reading import headers_of, read_to_end
+from tidewatch.live.records import headers_of
 
 Connection = Mapping[str, str | int]
 

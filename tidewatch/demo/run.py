@@ -63,19 +63,20 @@ class _Stage:
         """Look, show, and wait a little. Raises WorkerError when a worker has ended by itself."""
         self.crew.check()
         snapshot = self.watcher.snapshot()
+        if self.scenario.kill and self.victim is None and elapsed >= KILL_AT * self.scenario.seconds:
+            self._kill(snapshot)
         self.view.show(snapshot, self.watcher, self.scenario, elapsed)
         self._note_recovery(snapshot)
         time.sleep(_TICK)
         return snapshot
 
-    def kill(self) -> None:
-        """Kill the worker that has done the most, and start another."""
-        rows = {row.name: row for row in self.watcher.snapshot().workers}
-        owning = [hand for hand in self.crew.hands if not hand.killed and rows[hand.name].partitions]
-        if not owning:
+    def _kill(self, snapshot: Snapshot) -> None:
+        """Kill the worker that has done the most, if any has done something, and start another."""
+        busy = [row for row in snapshot.workers if row.partitions and row.processed]
+        if not busy:
             return
-        self.victim = max(owning, key=lambda hand: rows[hand.name].processed)
-        row = rows[self.victim.name]
+        row = max(busy, key=lambda row: row.processed)
+        self.victim = next(hand for hand in self.crew.hands if hand.name == row.name)
         self.victim_row = row.partitions, row.processed
         self.crew.kill(self.victim)
         self.killed_at = self.monotonic()
@@ -131,7 +132,7 @@ def run_demo(
         crew = stack.enter_context(Crew(_DECLARED, APP, environment_for(kafka.bootstrap)))
         for _ in range(WORKERS):
             crew.start()
-        watcher = Watcher(kafka.connection, PIPELINES, crew.targets)
+        watcher = Watcher(kafka.connection, APP, PIPELINES, crew.targets)
         watcher.start()
         stack.callback(watcher.stop)
         sent = Sent()
@@ -181,8 +182,6 @@ def _play(stage: _Stage, feeds: Sequence[Feed]) -> float:
     with _running(feeds):
         while any(feed.is_alive() for feed in feeds):
             elapsed = stage.monotonic() - begun
-            if scenario.kill and stage.victim is None and elapsed >= KILL_AT * scenario.seconds:
-                stage.kill()
             stage.tick(min(elapsed, scenario.seconds))
     for feed in feeds:
         if feed.error is not None:

@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from schemas.deadletters import dead_letter
 from schemas.results import Alert, WindowSummary
-from tidewatch.live.reading import headers_of
+from tidewatch.live.records import headers_of
 from tidewatch.live.shapes import Shapes
 
 MAX_ALERTS = 2_000

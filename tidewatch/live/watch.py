@@ -8,17 +8,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
+from sinks.errors import TopicError
+from sinks.reader import EARLIEST, follow
 from streams.pipeline import Pipeline
 from tidewatch.live.board import Board
-from tidewatch.live.reading import partitions_of, reader
 from tidewatch.live.shapes import Shape
 from tidewatch.live.snapshot import PartitionRow, Snapshot, WorkerRow
 from tidewatch.live.workers import Source, WorkerFacts, ask_all, merged
+from tidewatch.monitor.cluster import ClusterReader
 
-_ASK_EVERY = 0.5
-_BATCH = 5_000
+_LOOK_EVERY = 0.5
 _RATE_OVER = 2.0
 SHOWN_WINDOWS = 6
 REFERENCE_WINDOWS = 30
@@ -59,6 +60,7 @@ class Watcher(threading.Thread):
     def __init__(
         self,
         connection: Mapping[str, str | int],
+        app: str,
         pipelines: Sequence[Pipeline],
         targets: Targets,
         monotonic: Callable[[], float] = time.monotonic,
@@ -68,6 +70,7 @@ class Watcher(threading.Thread):
         self.board = Board({p.results for p in pipelines}, {p.alerts for p in pipelines})
         self.problem: str | None = None
         self._connection = connection
+        self._app = app
         self._sources = sorted({p.source for p in pipelines})
         self._outputs = sorted({topic for p in pipelines for topic in p.outputs.values()})
         self._targets = targets
@@ -91,8 +94,8 @@ class Watcher(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except KafkaException as error:
-                self.problem = str(error.args[0])
+            except (KafkaException, TopicError) as error:
+                self.problem = str(error)
                 self._stopping.wait(1.0)
 
     def processed(self) -> bool:
@@ -134,39 +137,33 @@ class Watcher(threading.Thread):
     # --- the thread
 
     def _follow(self) -> None:
-        consumer = reader(self._connection)
-        try:
-            consumer.assign(
-                [
-                    TopicPartition(place.topic, place.partition, OFFSET_BEGINNING)
-                    for place in partitions_of(consumer, self._outputs)
-                ]
-            )
-            sources = [(place.topic, place.partition) for place in partitions_of(consumer, self._sources)]
-            next_ask = 0.0
-            while not self._stopping.is_set():
-                messages = consumer.consume(_BATCH, 0.1)
-                self.board.take(message for message in messages if message.error() is None)
-                if self._monotonic() >= next_ask:
-                    self._look(consumer, sources)
-                    self.problem = None
-                    next_ask = self._monotonic() + _ASK_EVERY
-        finally:
-            consumer.close()
+        cluster = ClusterReader(self._connection, self._wall_clock, wanted=set(self._sources).__contains__)
+        next_look = 0.0
+        for messages in follow(self._connection, self._outputs, EARLIEST, self._stopping):
+            self.board.take(messages)
+            if self._monotonic() >= next_look:
+                self._look(cluster)
+                self.problem = None
+                next_look = self._monotonic() + _LOOK_EVERY
 
-    def _look(self, consumer: Consumer, sources: Sequence[Source]) -> None:
-        """Ask the workers for their positions and the broker for the ends of the sources."""
+    def _look(self, cluster: ClusterReader) -> None:
+        """Ask the workers for their positions, then the cluster for the ends of the sources and the group's offsets."""
         targets = dict(self._targets())
-        answers = {facts.url: facts for facts in ask_all(list(targets.values()))}
+        answers = {facts.url: facts for facts in ask_all([url for url in targets.values() if url])}
         # After the workers, so that no position lies beyond an end.
-        limits = {
-            source: consumer.get_watermark_offsets(TopicPartition(*source), timeout=10) for source in sources
-        }
+        look = cluster.look()
+        group = look.groups.get(self._app)
         with self.board.lock:
-            self._begins = {source: self._begins.get(source, low) for source, (low, _) in limits.items()}
-            self._ends = {source: high for source, (_, high) in limits.items()}
+            for source, place in look.partitions.items():
+                if place.end is not None:
+                    self._begins.setdefault(source, place.oldest or 0)
+                    self._ends[source] = place.end
             self._names = tuple(targets)
             self._facts = {name: answers[url] for name, url in targets.items() if url in answers}
+            for source, offset in (group.offsets if group is not None else {}).items():
+                position, watermark = self._last.get(source, (0, None))
+                if source in self._ends:
+                    self._last[source] = max(offset, position), watermark
             for source, worker in merged(self._facts.values()).items():
                 if source in self._ends:
                     self._last[source] = worker.positions[source], worker.watermarks.get(source)
