@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tidewatch.paths import state_directory
@@ -42,9 +44,6 @@ class Settings(BaseSettings):
         default=None, description="password of the private key; never printed"
     )
 
-    app_id: str = Field(
-        default="tidewatch", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="consumer group prefix"
-    )
     state_dir: Path = Field(
         default_factory=state_directory, description="where the local Kafka keeps its data"
     )
@@ -101,3 +100,18 @@ class Settings(BaseSettings):
 
 def _plain(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def to_markdown() -> str:
+    """Return the table of all settings, as the README shows it."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, PydanticUndefined) else f"`{field.default}`"
+        if name == "state_dir":
+            default = "`~/.local/state/tidewatch`"
+        rows.append(f"| `TIDEWATCH_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_markdown())

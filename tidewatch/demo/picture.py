@@ -21,7 +21,7 @@ from tidewatch.live.shapes import LEVELS, Shape
 from tidewatch.live.snapshot import Snapshot
 
 _ROTATE_SECONDS = 5.0
-_RATE_CELLS = 44
+_RATE_CELLS = 36
 _COLOURS = {"info": "cyan", "warning": "yellow", "critical": "red"}
 _WORKER_COLOURS = ("green", "blue", "magenta", "cyan", "yellow")
 

@@ -143,7 +143,14 @@ def run_demo(
         )
         played = _play(stage, feeds)
         view.say("everything is sent; waiting until all of it is processed")
-        _await(stage, watcher.processed, scenario.seconds, _FINISH_SECONDS, "everything to be processed")
+        total = sum(feed.ledger.delivered for feed in feeds)
+        _await(
+            stage,
+            lambda: watcher.processed(total),
+            scenario.seconds,
+            _FINISH_SECONDS,
+            "everything to be processed",
+        )
         stage.everything_is_processed()
         view.say("recounting what was produced, and comparing")
         published = read_published(kafka.connection, PIPELINES)
@@ -154,7 +161,6 @@ def run_demo(
             verdict.differences.append(
                 f"{sent.malformed} records were spoilt on purpose, not as many are dead letters"
             )
-    total = sum(feed.ledger.delivered for feed in feeds)
     return Report(
         ok=verdict.right,
         differences=tuple(verdict.differences),

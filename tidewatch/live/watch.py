@@ -98,10 +98,10 @@ class Watcher(threading.Thread):
                 self.problem = str(error)
                 self._stopping.wait(1.0)
 
-    def processed(self) -> bool:
-        """Whether workers have committed everything that was in the source topics when last looked."""
+    def processed(self, events: int) -> bool:
+        """Whether ``events`` are on the source topics and workers have committed all of them, when last looked."""
         with self.board.lock:
-            return bool(self._ends) and all(
+            return self._produced() >= events and all(
                 self._last.get(source, (self._begins[source], None))[0] >= end
                 for source, end in self._ends.items()
             )
