@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from schemas.contributions import Contribution
 from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, WindowSummary
@@ -101,6 +102,9 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     # Apart from the city's sensors, since one partition has one event time: a year of weather is not today's air.
     TopicSpec("iot.weather.reading.v1", "source", SENSOR_READING, "sensor_id", "murmur2", _days(7)),
     TopicSpec("iot.sensor.window.v1", "result", WindowSummary, "group", "source", _days(30)),
+    # Partial windows on their way to roll-ups, and the roll-ups.
+    TopicSpec("iot.sensor.partial.v1", "source", Contribution, "group", "murmur2", _days(1)),
+    TopicSpec("iot.sensor.rollup.v1", "result", WindowSummary, "group", "source", _days(30)),
     TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
     # Events about patients are kept no longer than their processing needs.
     TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),

@@ -12,15 +12,19 @@ from streams.task import OutputKind, Task
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What an app does with one source topic: how to decode it, which task takes it, and where outputs go."""
+    """What an app does with one source topic: how to decode it, which task takes a partition, and where outputs go.
+
+    With ``marks_idle`` even a partition that never had an event is told that it is idle.
+    """
 
     topic: str
     decode: Callable[[RawBatch], Columns]
-    task: Callable[[], Task]
+    task: Callable[[int], Task]
     outputs: Mapping[OutputKind, str]
     signature: str
     idle_timeout_ms: int | None = None
     out_of_orderness_ms: int = 0
+    marks_idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

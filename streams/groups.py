@@ -43,6 +43,11 @@ class Groups:
         parts = (columns.labels[name] for name in self._by)
         return self._codes.get(tuple(part.values[part.codes[row]] for part in parts), -1)
 
+    def code(self, labels: tuple[str, ...]) -> int:
+        """Return the code of a group given by its labels alone, a new one if it has none."""
+        code = self._codes.get(labels)
+        return self._append(labels, labels) if code is None else code
+
     def labels(self, code: int) -> dict[str, str]:
         """Return the labels of a group."""
         return dict(zip(self._by + self._keep, self.kept[code], strict=True))
@@ -63,6 +68,11 @@ class Groups:
     def _append(self, key: tuple[str, ...], labels: tuple[str, ...]) -> int:
         code = self._codes[key] = len(self.kept)
         self.kept.append(labels)
-        self.keys.append(key[0].encode())
-        self.names.append("/".join(part.translate(_ESCAPES) for part in key))
+        self.keys.append(key[0].encode() if key else b"all")
+        self.names.append(name_of(key))
         return code
+
+
+def name_of(labels: tuple[str, ...]) -> str:
+    """Return the name of a group, its labels joined by slashes; of the group without labels, ``all``."""
+    return "/".join(part.translate(_ESCAPES) for part in labels) or "all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -39,8 +40,43 @@ def merged(a: Closed, b: Closed) -> Closed:
     return Closed(min(a.start, b.start), group, count, floats, times, indptr, codes, counts)
 
 
+def reduced(closed: Closed, group: NDArray[np.int32]) -> Closed:
+    """Return the sums over the rows of each of the given groups, of shape (k,), in row order; groups come out ascending.
+
+    Squares are about the mean, with a shift of the group's first mean. Of equal first times the earlier row counts, of equal last
+    times the later row.
+    """
+    order = np.argsort(group, kind="stable")
+    closed = selected(closed, order)
+    found, first, at = np.unique(group[order], return_index=True, return_inverse=True)
+    mean, squares = centre(closed)
+    weight = closed.count
+    count = np.zeros(len(found), np.int64)
+    np.add.at(count, at, weight)
+    delta = mean - mean[first][at]
+    drift, about = np.zeros(len(found)), np.zeros(len(found))
+    np.add.at(drift, at, weight * delta)
+    np.add.at(about, at, squares + weight * delta * delta)
+    floats = {
+        "sum": np.zeros(len(found)),
+        "min": np.full(len(found), np.inf),
+        "max": np.full(len(found), -np.inf),
+    }
+    np.add.at(floats["sum"], at, closed.floats["sum"])
+    np.minimum.at(floats["min"], at, closed.floats["min"])
+    np.maximum.at(floats["max"], at, closed.floats["max"])
+    floats |= {"shift": mean[first] + drift / count, "from_shift": np.zeros(len(found))}
+    floats["squares"] = np.maximum(about - drift * drift / count, 0.0)
+    begins = np.lexsort((closed.times["first_time"], at))[first]
+    ends = np.lexsort((closed.times["last_time"], at))[np.append(first[1:], len(at)) - 1]
+    floats["first"], floats["last"] = closed.floats["first"][begins], closed.floats["last"][ends]
+    times = {"first_time": closed.times["first_time"][begins], "last_time": closed.times["last_time"][ends]}
+    indptr, codes, counts = _bins(found, (replace(closed, group=found[at]),))
+    return Closed(closed.start, found, count, floats, times, indptr, codes, counts)
+
+
 def selected(closed: Closed, rows: Index) -> Closed:
-    """Return the groups at ascending positions ``rows``."""
+    """Return the groups at positions ``rows``, in their order."""
     size = np.diff(closed.indptr)[rows]
     indptr = np.concatenate([[0], np.cumsum(size)])
     take = np.arange(indptr[-1]) + np.repeat(closed.indptr[rows] - indptr[:-1], size)

@@ -41,6 +41,11 @@ class Tumbling:
 
     size_ms: int
 
+    @property
+    def every_ms(self) -> int:
+        """How far apart windows begin."""
+        return self.size_ms
+
     def __post_init__(self) -> None:
         if self.size_ms < 1:
             raise ValueError(f"a window needs a size of at least 1 ms, not {self.size_ms}")
@@ -58,6 +63,11 @@ class Hopping:
 
     size_ms: int
     hop_ms: int
+
+    @property
+    def every_ms(self) -> int:
+        """How far apart windows begin."""
+        return self.hop_ms
 
     def __post_init__(self) -> None:
         if not 1 <= self.hop_ms <= self.size_ms:
@@ -85,6 +95,27 @@ Windowing = Tumbling | Hopping | Session
 
 
 @dataclass(frozen=True, kw_only=True)
+class RollUp:
+    """Add a pipeline's windows up over all partitions, by some of its labels, or by none of them for a total.
+
+    Results are named ``<pipeline>:<name>``. A window closes when the watermarks of all upstream partitions have passed its end.
+    It is kept for ``retain_ms`` of event time more: what comes in until then is published as a further revision at once, later
+    contributions are late.
+    """
+
+    by: tuple[str, ...] = ()
+    name: str = ""
+    rules: tuple[Declaration, ...] = ()
+    retain_ms: int = 60_000
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", "-".join(("by", *self.by)) if self.by else "all")
+        if any(rule.source == "row" for rule in self.rules):
+            raise ValueError(f"roll-up {self.name!r}: its rules watch windows, since it sees no rows")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """Aggregate a value by groups over windows, and watch it with rules.
 
@@ -107,8 +138,11 @@ class Pipeline:
     filters: tuple[Filter, ...] = ()
     derived: tuple[Derived, ...] = ()
     rules: tuple[Declaration, ...] = ()
+    rollups: tuple[RollUp, ...] = ()
     results: str = "iot.sensor.window.v1"
     alerts: str = "iot.sensor.alert.v1"
+    partials: str = "iot.sensor.partial.v1"
+    totals: str = "iot.sensor.rollup.v1"
     version: int = field(default=1)
 
     def __post_init__(self) -> None:
@@ -117,15 +151,35 @@ class Pipeline:
                 "session windows take no allowed lateness, since a late row could join sessions already published; "
                 "raise out_of_orderness_ms instead, which lets them close later"
             )
+        if isinstance(self.window, Session) and self.rollups:
+            raise ValueError("session windows differ from key to key, so they cannot be rolled up")
+        known = {*self.group_by, *self.keep}
+        for rollup in self.rollups:
+            if not known.issuperset(rollup.by):
+                missing = ", ".join(sorted(set(rollup.by) - known))
+                raise ValueError(f"roll-up {rollup.name!r}: add {missing} to group_by or keep")
+        if len({rollup.name for rollup in self.rollups}) < len(self.rollups):
+            raise ValueError("roll-ups need names that differ")
 
     @property
     def outputs(self) -> dict[OutputKind, str]:
         """The topic of each kind of output."""
-        return {
+        topics: dict[OutputKind, str] = {
             "result": self.results,
             "alert": self.alerts,
             "late": f"{self.source}.late",
             "dead": f"{self.source}.dlq",
+        }
+        return topics | {"partial": self.partials} if self.rollups else topics
+
+    @property
+    def rollup_outputs(self) -> dict[OutputKind, str]:
+        """The topic of each kind of output of the roll-ups."""
+        return {
+            "result": self.totals,
+            "alert": self.alerts,
+            "late": f"{self.partials}.late",
+            "dead": f"{self.partials}.dlq",
         }
 
     @property
@@ -136,5 +190,6 @@ class Pipeline:
             self.out_of_orderness_ms, self.allowed_lateness_ms, self.alpha, self.levels,
             [f.name for f in self.filters], [d.name for d in self.derived],
             [rule.signature() for rule in self.rules], self.version,
+            [(r.name, r.by, r.retain_ms, [rule.signature() for rule in r.rules]) for r in self.rollups],
         ]  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -16,16 +16,9 @@ from streams.cuts import cut_at_offset, cut_at_row, without_rows
 from streams.errors import HandlerError
 from streams.failpoints import failpoint
 from streams.task import Blocks, Output, Task
+from streams.watermark import BEGINNING, SILENT
 
 MAX_POISON = 100
-
-
-@dataclass(slots=True)
-class Placed:
-    """An output together with the topic it goes to."""
-
-    topic: str
-    output: Output
 
 
 @dataclass(slots=True)
@@ -50,7 +43,7 @@ class StageRunner:
     @classmethod
     def restored(cls, stage: Stage, partition: int, restored: Restored, start: int) -> StageRunner:
         """Build the task from a checkpoint; ``start`` is the position where there is none."""
-        task = stage.task()
+        task = stage.task(partition)
         manifest, progress = restored.manifest, restored.progress
         position = start
         if manifest is not None:
@@ -88,6 +81,16 @@ class StageRunner:
         """Apply the controls that took effect at the committed position, once it is reached."""
         if self.position == self.committed:
             self._apply_idles(self.position)
+
+    def idle_target(self, elapsed: int, timeout: int) -> int | None:
+        """Return the watermark due after ``elapsed`` ms without a record, ``None`` while there is no need to move it."""
+        task, stage = self.task, self.stage
+        if elapsed < timeout:
+            return None
+        if task.max_event_time <= BEGINNING:
+            return SILENT if stage.marks_idle and task.watermark < SILENT else None
+        target = task.max_event_time - stage.out_of_orderness_ms + elapsed
+        return target if target >= task.watermark + timeout else None
 
     def advance(self, watermark: int) -> list[Output]:
         """Move the watermark because the partition is idle, and note it as a control."""
@@ -170,7 +173,7 @@ class StageRunner:
         return False
 
     def _rebuild(self, state: Mapping[str, bytes]) -> None:
-        self.task = self.stage.task()
+        self.task = self.stage.task(self.partition)
         self.task.restore(state)
 
     def _bury(self, bad: Columns, error: Exception) -> Output:

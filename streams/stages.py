@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from schemas.codec import Decoder
+from schemas.contributions import as_columns
 from streams.config import Stage
 from streams.pipeline import Pipeline
+from streams.rollup_task import RollUpTask
 from streams.window_task import WindowTask
 
 
@@ -20,4 +22,20 @@ def stage_of(pipeline: Pipeline) -> Stage:
         signature=pipeline.hash,
         idle_timeout_ms=pipeline.idle_timeout_ms,
         out_of_orderness_ms=pipeline.out_of_orderness_ms,
+        marks_idle=bool(pipeline.rollups),
     )
+
+
+def stages_of(pipeline: Pipeline, partitions: int) -> list[Stage]:
+    """Return all stages of a pipeline whose topics have so many partitions: its own, and that of its roll-ups if it has any."""
+    stages = [stage_of(pipeline)]
+    if pipeline.rollups:
+        rollups = Stage(
+            topic=pipeline.partials,
+            decode=as_columns,
+            task=partial(RollUpTask, pipeline, partitions),
+            outputs=pipeline.rollup_outputs,
+            signature=pipeline.hash,
+        )
+        stages.append(rollups)
+    return stages

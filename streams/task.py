@@ -8,18 +8,23 @@ from typing import Literal, Protocol
 
 from schemas.columns import Columns
 
-OutputKind = Literal["result", "alert", "late", "dead"]
+OutputKind = Literal["result", "alert", "late", "dead", "partial"]
+Reach = Literal["same", "key", "all"]
 Blocks = dict[str, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One record to publish; the engine maps ``kind`` to a topic and the task's partition to a partition."""
+    """One record to publish; the engine maps ``kind`` to a topic and ``to`` to a partition.
+
+    ``same`` is the partition of the task itself, ``key`` that of the key by murmur2, ``all`` is every partition.
+    """
 
     kind: OutputKind
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    to: Reach = "same"
 
 
 class Task(Protocol):

@@ -12,6 +12,8 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.assignor import TogetherAssignor
+
 BATCH_CODEC = "tidewatch-batch"
 
 
@@ -31,6 +33,12 @@ TRANSPORTS.aliases["tidewatch"] = "streams.transport:Transport"
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The group member; its own fetching stays paused for good."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Without tables Faust deals partitions out one by one, which tears the sources of a unit apart.
+        consumer._partition_assignment_strategy = (TogetherAssignor(),)
+        return consumer
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Pause the member's own fetching, then go on as Faust does."""

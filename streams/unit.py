@@ -35,7 +35,8 @@ from streams.errors import (
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
 from streams.metrics import Metrics
-from streams.runner import Placed, StageRunner, signature_of
+from streams.placing import Placed, records_of
+from streams.runner import StageRunner, signature_of
 from streams.task import Blocks
 from streams.transactions import Record, TransactionalWriter
 
@@ -349,15 +350,16 @@ class Unit(threading.Thread):
         now = self._config.monotonic()
         for topic, runner in self._runners.items():
             timeout, since = runner.stage.idle_timeout_ms, self._at_end.get(topic)
-            if timeout is None or since is None or runner.replaying or runner.task.max_event_time <= BIG_BANG:
+            if timeout is None or since is None or runner.replaying:
                 continue
             elapsed = int((now - since) * 1000)
-            target = runner.task.max_event_time - runner.stage.out_of_orderness_ms + elapsed
-            if elapsed >= timeout and target >= runner.task.watermark + timeout:
-                outputs = runner.advance(target)
-                topics = runner.stage.outputs
-                self._pending += [Placed(topics[output.kind], output) for output in outputs]
-                self._dirty = True
+            target = runner.idle_target(elapsed, timeout)
+            if target is None:
+                continue
+            outputs = runner.advance(target)
+            topics = runner.stage.outputs
+            self._pending += [Placed(topics[output.kind], output) for output in outputs]
+            self._dirty = True
 
     # --- committing
 
@@ -376,12 +378,7 @@ class Unit(threading.Thread):
         self._transaction += 1
         positions = {topic: runner.position for topic, runner in self._runners.items()}
         controls = [control for runner in self._runners.values() for control in runner.controls]
-        records = [
-            Record(
-                placed.topic, self.partition, placed.output.key, placed.output.value, placed.output.headers
-            )
-            for placed in self._pending
-        ]
+        records = records_of(self._pending, self.partition, self._partitions)
         key, value = progress_record(Progress(self._owner, self._transaction, positions, controls))
         records.append(Record(self._config.checkpoint_topic, self.partition, key, value))
         if with_state:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BEGINNING = -(1 << 62)
+# The watermark of a partition that never had an event but is known to be idle.
+SILENT = BEGINNING + 1
 
 
 def watermarks(before: int, time: NDArray[np.int64], out_of_orderness: int) -> NDArray[np.int64]:

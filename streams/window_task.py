@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from schemas.columns import Columns
 from schemas.deadletters import headers_for
 from streams.blocks import Changes, cut, joined
+from streams.contributions import Contributions
 from streams.frames import Frames, TumblingFrames
 from streams.groups import Groups
 from streams.hopping import HoppingFrames
@@ -35,7 +36,7 @@ class WindowTask:
     the allowed lateness, those groups are published once more, as revision 1, when the watermark passes end + lateness.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, partition: int = 0) -> None:
         self._pipeline = pipeline
         self._mapping = LogMapping(pipeline.alpha)
         self._groups = Groups(pipeline.group_by, pipeline.keep)
@@ -43,7 +44,8 @@ class WindowTask:
         self._summaries = Summaries(pipeline.name, self._groups, self._mapping, pipeline.levels)
         self._watch = Watch(pipeline.name, pipeline.rules, self._groups)
         self._watermark = self._max_time = BEGINNING
-        self._partition = 0
+        self._partition = partition
+        self._rollups = Contributions(pipeline, self._groups, self._mapping, partition)
         self._changes = Changes()
 
     @property
@@ -67,7 +69,7 @@ class WindowTask:
             value = numbers[self._pipeline.value]
             after = watermarks(self._watermark, columns.event_time, self._pipeline.out_of_orderness_ms)
             moved = np.concatenate([[self._watermark], after])
-            self._partition, begin = columns.partition, 0
+            begin = 0
             while begin < len(columns):
                 begin = self._segment(columns, value, moved, begin, outputs)
         return outputs
@@ -77,7 +79,7 @@ class WindowTask:
         outputs: list[Output] = []
         if watermark > self._watermark:
             self._watermark = watermark
-            self._fire(np.array([watermark]), outputs)
+            self._fire(np.array([watermark]), self._rollups.went_idle(watermark), outputs)
             self._watch.advance(watermark)
             outputs += self._watch.alerts(np.array([position]), self._partition)
         return outputs
@@ -111,9 +113,10 @@ class WindowTask:
         self._late(here, late & keep, before, outputs)
         used = np.flatnonzero(keep & counts)
         self._use(here, value[rows], time, before, after, used)
+        progress = self._rollups.progress(self._watermark, after)
         self._watermark = int(after[-1])
         self._max_time = max(self._max_time, int(time.max()))
-        self._fire(after, outputs)
+        self._fire(after, progress, outputs)
         outputs += self._watch.alerts(columns.offset[rows], columns.partition)
         return begin + n
 
@@ -153,19 +156,28 @@ class WindowTask:
         self._frames.add(group, value, time, self._mapping.index(value), before[used])
         self._watch.rows(group, time, value, used.astype(np.int64), after[used])
 
-    def _fire(self, after: NDArray[np.int64], outputs: list[Output]) -> None:
-        """Publish what the watermark has made due; ``after`` is the watermark after each row."""
+    def _fire(
+        self, after: NDArray[np.int64], progress: list[tuple[int, Output]], outputs: list[Output]
+    ) -> None:
+        """Publish what the watermark has made due; ``after`` is the watermark after each row.
+
+        ``progress`` is what roll-ups are to know, by the row after whose windows it goes out.
+        """
         for firing in self._frames.due(self._watermark):
             cause = np.searchsorted(after, firing.when)
             self._watch.windows(firing, cause, after[cause])
             outputs += self._summaries.of(firing)
+            while progress and progress[0][0] < cause[0]:
+                outputs.append(progress.pop(0)[1])
+            outputs += self._rollups.of(firing)
+        outputs += [output for _, output in progress]
 
     # --- state
 
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
         blocks: dict[str, bytes] = {}
-        header = [STATE_FORMAT, self._watermark, self._max_time, self._partition]
+        header = [STATE_FORMAT, self._watermark, self._max_time, self._rollups.idle]
         blocks["header"] = msgspec.msgpack.encode(header)
         for number, first in enumerate(range(0, len(self._groups), 1024)):
             blocks[f"groups/{number:06d}"] = msgspec.msgpack.encode(self._groups.rows(first))
@@ -176,7 +188,7 @@ class WindowTask:
         """Take over the state of a full set of blocks; none at all is the empty state."""
         if not blocks:
             return
-        _, self._watermark, self._max_time, self._partition = msgspec.msgpack.decode(blocks["header"])
+        _, self._watermark, self._max_time, self._rollups.idle = msgspec.msgpack.decode(blocks["header"])
         for name in sorted(n for n in blocks if n.startswith("groups/")):
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
         self._frames.unpack(joined(blocks, "window"))

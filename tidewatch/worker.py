@@ -16,7 +16,7 @@ from streams.errors import EngineError
 from streams.metrics import Metrics
 from streams.pipeline import Pipeline
 from streams.preflight import prepare
-from streams.stages import stage_of
+from streams.stages import stages_of
 
 EXIT_REFUSED = 3
 
@@ -39,12 +39,12 @@ def run_worker(
 
     Delivery: effectively once, see ``docs/semantics.md``.
     """
-    stages = [stage_of(pipeline) for pipeline in pipelines]
     try:
-        partitions = prepare(config, stages, say)
+        partitions = prepare(config, [stage for p in pipelines for stage in stages_of(p, 1)], say)
     except EngineError as error:
         say(str(error))
         raise SystemExit(EXIT_REFUSED) from error
+    stages = [stage for pipeline in pipelines for stage in stages_of(pipeline, partitions)]
     registry = CollectorRegistry()
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
     say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")

@@ -42,7 +42,7 @@ class Counting:
     watermark = 0
     max_event_time = NEVER
 
-    def __init__(self) -> None:
+    def __init__(self, partition: int = 0) -> None:  # noqa: ARG002
         self.count = self.sum = 0
 
     def process(self, columns: Columns) -> list[Output]:

@@ -83,7 +83,7 @@ def reset(
     Results that are recomputed carry the same ids as before, so sinks replace rather than double them.
     """
     from streams.reset import reset_app
-    from streams.stages import stage_of
+    from streams.stages import stages_of
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of
 
@@ -93,7 +93,7 @@ def reset(
     if not yes:
         typer.confirm(f"Forget the state of {name!r} and recompute from {to}?", abort=True)
     config = config_of(name, Settings().connection())
-    positions = reset_app(config, [stage_of(pipeline) for pipeline in chosen], time_ms)
+    positions = reset_app(config, [stage for p in chosen for stage in stages_of(p, 1)], time_ms)
     for (topic, partition), position in sorted(positions.items()):
         typer.echo(f"{topic}[{partition}] goes on at {position}")
 
