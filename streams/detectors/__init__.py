@@ -1,0 +1,1 @@
+"""Online detectors of change and of anomalies: one protocol, one registry."""
