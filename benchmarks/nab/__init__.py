@@ -1,0 +1,1 @@
+"""The Numenta Anomaly Benchmark: its data, its scoring, and cross-fitted thresholds."""
