@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tidewatch.cli.shared import say, stop_event
 
 if TYPE_CHECKING:
     from streams.pipeline import Pipeline
@@ -44,10 +48,21 @@ def worker(
     accept_loss: Annotated[
         bool, typer.Option(help="Go on when the source has dropped unread records.")
     ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Worker processes to keep running; metrics ports count up from the first."),
+    ] = 1,
+    targets: Annotated[
+        Path | None,
+        typer.Option(help="File to write the metrics addresses to, for Prometheus' file_sd_configs."),
+    ] = None,
 ) -> None:
     """Run one worker of a pipeline, or of several that share an app, until Ctrl-C or SIGTERM.
 
-    Start as many as you like: they share the partitions. Exit code 3 means that it refused to go on and said why.
+    Start as many as you like: they share the partitions. With --workers they are processes of this machine, started again with
+    back-off when they end. Exit code 3 means that it refused to go on and said why.
+
+    Example: tidewatch worker air-quality --workers 4 --metrics-port 9100
     """
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of, run_worker
@@ -63,6 +78,12 @@ def worker(
         accept_loss=accept_loss,
     )
     port = settings.metrics_port if metrics_port is None else metrics_port
+    if workers > 1 or targets is not None:
+        command = [sys.executable, "-m", "tidewatch", "worker", *pipelines, "--app-id", config.app_id]
+        command += ["--state-interval", str(state_interval), "--session-timeout", str(session_timeout)]
+        command += ["--start", start, "--accept-loss" if accept_loss else "--no-accept-loss"]
+        _supervise(command, workers, settings.metrics_host, port, targets, config.app_id)
+        return
     run_worker(
         config,
         chosen,
@@ -70,6 +91,18 @@ def worker(
         metrics_host=settings.metrics_host,
         log_level=settings.log_level,
     )
+
+
+def _supervise(
+    command: list[str], workers: int, host: str, port: int, targets: Path | None, app: str
+) -> None:
+    from tidewatch.supervisor import Supervisor, metrics_ports, write_targets
+
+    ports = metrics_ports(workers, port, host)
+    if targets is not None:
+        write_targets(targets, host, ports, app)
+    commands = [[*command, "--metrics-port", str(one)] for one in ports]
+    raise typer.Exit(Supervisor(commands, say).run(stop_event()))
 
 
 def reset(

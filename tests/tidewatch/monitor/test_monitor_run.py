@@ -71,7 +71,7 @@ def create(kafka: Any, *topics: str) -> None:
     admin = AdminClient(kafka.connection)
     missing = [topic for topic in topics if topic not in admin.list_topics(timeout=30).topics]
     if missing:
-        for future in admin.create_topics([NewTopic(topic, 2, 1) for topic in missing]).values():
+        for future in admin.create_topics([NewTopic(topic, 4, 1) for topic in missing]).values():
             future.result(30)
 
 
