@@ -45,7 +45,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     ``alert_id`` (``pipeline|rule|group|opened_at``) names the alert, ``id`` this transition of it
     (``alert_id|revision``). ``time`` is the event time of the transition in milliseconds, ``offset`` the
-    source record that caused it. ``evidence`` holds what a person needs to judge it.
+    source record that caused it. ``evidence`` holds what a person needs to judge it. ``muted_by`` names the
+    silence or maintenance window that covers it, if any: it is recorded, but need bother nobody.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
     message: str
     evidence: dict[str, float | int | str | None] = {}
+    muted_by: str | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from schemas.results import Alert, WindowSummary
 
 Partitioner = Literal["murmur2", "source"]
 Cleanup = Literal["delete", "compact"]
-Role = Literal["source", "result", "dead", "late", "checkpoint"]
+Role = Literal["source", "result", "dead", "late", "checkpoint", "rules"]
 
 FOREVER: Final = None
 _LARGE: Final = 2 * 1_048_576
@@ -96,6 +96,8 @@ def _days(days: int) -> timedelta:
     return timedelta(days=days)
 
 
+RULES_TOPIC: Final = "tidewatch.rule.change.v1"
+
 # name, role, what a record holds, key, partitioner, retention
 CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("iot.sensor.reading.v1", "source", SENSOR_READING, "sensor_id", "murmur2", _days(7)),
@@ -105,6 +107,8 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     # Partial windows on their way to roll-ups, and the roll-ups.
     TopicSpec("iot.sensor.partial.v1", "source", Contribution, "group", "murmur2", _days(1)),
     TopicSpec("iot.sensor.rollup.v1", "result", WindowSummary, "group", "source", _days(30)),
+    # Rules that change while pipelines run, newest by pipeline/rule, in JSON as `tidewatch rules apply` writes them.
+    TopicSpec(RULES_TOPIC, "rules", None, "rule", "murmur2", FOREVER, "compact", partitions=1),
     TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
     # Events about patients are kept no longer than their processing needs.
     TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),

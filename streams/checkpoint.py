@@ -24,14 +24,16 @@ PROGRESS, BLOCK, MANIFEST = b"p", b"b", b"m"
 class Control(msgspec.Struct, frozen=True, array_like=True):
     """An outside influence on a task that took effect just before the record at ``position``.
 
-    ``idle`` moves the watermark to ``watermark``; ``skip`` leaves out row ``row`` of the record at ``position``.
+    ``idle`` moves the watermark to ``watermark``; ``skip`` leaves out row ``row`` of the record at ``position``; ``rules``
+    announces the rules in ``text``.
     """
 
     topic: str
     position: int
-    kind: Literal["idle", "skip"]
+    kind: Literal["idle", "skip", "rules"]
     watermark: int = 0
     row: int = 0
+    text: str = ""
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

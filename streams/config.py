@@ -14,7 +14,8 @@ from streams.task import OutputKind, Task
 class Stage:
     """What an app does with one source topic: how to decode it, which task takes a partition, and where outputs go.
 
-    With ``marks_idle`` even a partition that never had an event is told that it is idle.
+    ``pipeline`` names the pipeline whose live rules it follows. With ``marks_idle`` even a partition that never had an event
+    is told that it is idle.
     """
 
     topic: str
@@ -25,6 +26,7 @@ class Stage:
     idle_timeout_ms: int | None = None
     out_of_orderness_ms: int = 0
     marks_idle: bool = False
+    pipeline: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fetcher = Fetcher(config, self._arrived)
         self._closing = threading.Event()
+        self._rules: Mapping[str, str] = {}
 
     def assigned(self, sources: Iterable[tuple[str, int]]) -> None:
         """Take over the partitions whose every source topic was assigned."""
@@ -83,6 +84,12 @@ class Engine:
         else:
             unit.submit(delivery)
 
+    def change_rules(self, pipeline: str, text: str) -> None:
+        """Let a pipeline's tasks follow other live rules; any thread may call this."""
+        self._rules = {**self._rules, pipeline: text}
+        for unit in list(self._units.values()):
+            unit.rules = self._rules
+
     def committed(self) -> Mapping[tuple[str, int], int]:
         """Return the committed positions of the partitions owned, for lag monitors."""
         units = list(self._units.values())
@@ -112,6 +119,7 @@ class Engine:
             parked,
         )
         self._units[partition] = unit
+        unit.rules = self._rules
         unit.start()
 
     async def _stop_units(self) -> None:

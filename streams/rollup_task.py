@@ -209,7 +209,7 @@ class _View:
         name = f"{pipeline.name}:{rollup.name}"
         self._groups = Groups(rollup.by, ())
         self._summaries = Summaries(name, self._groups, mapping, pipeline.levels)
-        self._watch = Watch(name, rollup.rules, self._groups)
+        self._watch = Watch(name, rollup.rules, self._groups, mapping)
 
     def outputs(
         self,
@@ -233,8 +233,9 @@ class _View:
         when, begin = np.full(n, end, np.int64), np.full(n, start, np.int64)
         firing = Firing(when, begin, when, revision, revision == 0, total, lambda: total)
         outputs = self._summaries.of(firing)
-        self._watch.windows(firing, np.zeros(n, np.int64), np.full(n, watermark))
-        return outputs + self._watch.alerts(np.array([offset]), partition)
+        after = np.full(n, watermark)
+        self._watch.windows(firing, np.zeros(n, np.int64), after)
+        return outputs + self._watch.alerts(np.array([offset]), partition, after[:1])
 
     def pack(self) -> dict[str, bytes]:
         """Return groups and rules as named parts."""

@@ -15,7 +15,7 @@ from streams.config import Stage
 from streams.cuts import cut_at_offset, cut_at_row, without_rows
 from streams.errors import HandlerError
 from streams.failpoints import failpoint
-from streams.task import Blocks, Output, Task
+from streams.task import Blocks, Output, RuledTask, Task
 from streams.watermark import BEGINNING, SILENT
 
 MAX_POISON = 100
@@ -53,7 +53,7 @@ class StageRunner:
             position if progress is None else max(position, progress.positions.get(stage.topic, position))
         )
         controls = [c for c in restored.controls if c.topic == stage.topic]
-        idles = [c for c in controls if c.kind == "idle"]
+        idles = [c for c in controls if c.kind != "skip"]
         skips = {(c.position, c.row) for c in controls if c.kind == "skip"}
         return cls(stage, partition, task, position, committed, idles, skips)
 
@@ -97,6 +97,15 @@ class StageRunner:
         self.controls.append(Control(self.stage.topic, self.position, "idle", watermark))
         return self.task.advance(self.position, watermark)
 
+    def follow_rules(self, text: str) -> bool:
+        """Announce the newest live rules to a task that does not know them yet, and note it as a control; say whether so."""
+        task = self.task
+        if self.replaying or not isinstance(task, RuledTask) or task.rules_text == text:
+            return False
+        self.controls.append(Control(self.stage.topic, self.position, "rules", text=text))
+        task.change_rules(text)
+        return True
+
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the task's blocks: all, or those changed since the last call."""
         self.lost_track = False
@@ -117,7 +126,10 @@ class StageRunner:
     def _apply_idles(self, position: int) -> None:
         while self.idles and self.idles[0].position <= position:
             control = self.idles.pop(0)
-            self.task.advance(control.position, control.watermark)
+            if control.kind == "rules" and isinstance(self.task, RuledTask):
+                self.task.change_rules(control.text)
+            else:
+                self.task.advance(control.position, control.watermark)
 
     def _process(self, columns: Columns) -> list[Output]:
         if self.position >= self.suspect_until:

@@ -23,6 +23,7 @@ def stage_of(pipeline: Pipeline) -> Stage:
         idle_timeout_ms=pipeline.idle_timeout_ms,
         out_of_orderness_ms=pipeline.out_of_orderness_ms,
         marks_idle=bool(pipeline.rollups),
+        pipeline=pipeline.name,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from schemas.columns import Columns
 
@@ -53,3 +53,15 @@ class Task(Protocol):
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
+
+
+@runtime_checkable
+class RuledTask(Task, Protocol):
+    """A task whose rules change while it runs: at a window boundary, which depends on the record sequence alone."""
+
+    @property
+    def rules_text(self) -> str:
+        """The specs, in force or announced, on top of the rules declared."""
+
+    def change_rules(self, text: str) -> None:
+        """Announce other specs, as if just before the next record."""

@@ -7,7 +7,7 @@ import queue
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -78,6 +78,7 @@ class Unit(threading.Thread):
         self.partition = partition
         self.parked = parked
         self.ready = threading.Event()
+        self.rules: Mapping[str, str] = {}
         self._partitions = partitions
         self._stages = stages
         self._config = config
@@ -262,6 +263,7 @@ class Unit(threading.Thread):
                 self._take(delivery)
             finally:
                 self._fetcher.done(delivery)
+        self._follow_rules()
         now = self._config.monotonic()
         if now >= self._next_state and self._dirty:
             self._commit(with_state=True)
@@ -269,6 +271,12 @@ class Unit(threading.Thread):
             self._commit(with_state=False)
         elif now >= self._next_position:
             self._next_position = now + self._config.position_interval
+
+    def _follow_rules(self) -> None:
+        for runner in self._runners.values():
+            text = self.rules.get(runner.stage.pipeline)
+            if text is not None and runner.follow_rules(text):
+                self._dirty = True
 
     def _take(self, delivery: Delivery) -> None:
         topic, batch = delivery.batch.topic, delivery.batch

@@ -22,7 +22,7 @@ from streams.sketches.mapping import LogMapping
 from streams.summaries import Summaries
 from streams.task import Blocks, Output
 from streams.watch import Watch
-from streams.watermark import BEGINNING, watermarks
+from streams.watermark import BEGINNING, SILENT, watermarks
 
 STATE_FORMAT = 2
 
@@ -42,7 +42,7 @@ class WindowTask:
         self._groups = Groups(pipeline.group_by, pipeline.keep)
         self._frames: Frames = frames_of(pipeline)
         self._summaries = Summaries(pipeline.name, self._groups, self._mapping, pipeline.levels)
-        self._watch = Watch(pipeline.name, pipeline.rules, self._groups)
+        self._watch = Watch(pipeline.name, pipeline.rules, self._groups, self._mapping)
         self._watermark = self._max_time = BEGINNING
         self._partition = partition
         self._rollups = Contributions(pipeline, self._groups, self._mapping, partition)
@@ -81,8 +81,44 @@ class WindowTask:
             self._watermark = watermark
             self._fire(np.array([watermark]), self._rollups.went_idle(watermark), outputs)
             self._watch.advance(watermark)
-            outputs += self._watch.alerts(np.array([position]), self._partition)
+            outputs += self._watch.alerts(np.array([position]), self._partition, np.array([watermark]))
+            outputs += self._turn(position)
         return outputs
+
+    def change_rules(self, text: str) -> None:
+        """Let other rules hold from the next window boundary on, as if told just before the next record.
+
+        ``text`` has their specs by name, in JSON, on top of those declared.
+
+        Raises:
+            RuleError: they are wrong; then nothing changes.
+        """
+        self._watch.plan(text, self._boundary())
+        if self._watermark <= SILENT:
+            self._watch.turn(self._watermark, 0, self._partition)
+
+    @property
+    def rules_text(self) -> str:
+        """The specs, in force or planned, on top of the rules declared."""
+        return self._watch.latest
+
+    def _boundary(self) -> int:
+        """Return the end of the window that the watermark is in; sessions have none, so any later watermark will do."""
+        window = self._pipeline.window
+        if isinstance(window, Session):
+            return self._watermark + 1
+        return (
+            (self._watermark - window.size_ms) // window.every_ms * window.every_ms
+            + window.every_ms
+            + window.size_ms
+        )
+
+    def _turn(self, offset: int) -> list[Output]:
+        """Put planned rules in force if the watermark has passed their boundary."""
+        boundary = self._watch.boundary
+        if boundary is None or self._watermark < boundary:
+            return []
+        return self._watch.turn(self._watermark, offset, self._partition)
 
     # --- rows
 
@@ -105,6 +141,8 @@ class WindowTask:
             self._watermark,
             lambda row: self._groups.find(columns, begin + row),
         )
+        if self._watch.boundary is not None:
+            n = min(n, int(np.searchsorted(moved[begin + 1 :], self._watch.boundary)) + 1)
         rows = slice(begin, begin + n)
         before, after, time = before[:n], moved[begin + 1 : begin + n + 1], columns.event_time[rows]
         here = columns.take(rows, columns.start, columns.next)
@@ -117,7 +155,8 @@ class WindowTask:
         self._watermark = int(after[-1])
         self._max_time = max(self._max_time, int(time.max()))
         self._fire(after, progress, outputs)
-        outputs += self._watch.alerts(columns.offset[rows], columns.partition)
+        outputs += self._watch.alerts(columns.offset[rows], columns.partition, after)
+        outputs += self._turn(int(columns.offset[begin + n - 1]))
         return begin + n
 
     def _kept(self, columns: Columns) -> Bools:

@@ -7,8 +7,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
+from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry, start_http_server
 
+from schemas.topics import RULES_TOPIC
 from streams.app import create_app
 from streams.config import EngineConfig
 from streams.engine import Engine
@@ -16,6 +18,7 @@ from streams.errors import EngineError
 from streams.metrics import Metrics
 from streams.pipeline import Pipeline
 from streams.preflight import prepare
+from streams.rules_feed import RuleBook, RulesFeed
 from streams.stages import stages_of
 
 EXIT_REFUSED = 3
@@ -49,9 +52,21 @@ def run_worker(
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
     say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")
     engine = Engine(config, stages, partitions, Metrics(registry), _refuse)
+    _follow_rules(config, pipelines, engine)
     with tempfile.TemporaryDirectory(prefix="tidewatch-worker-") as directory:
         app = create_app(engine, datadir=directory)
         app.Worker(loglevel=log_level.upper(), redirect_stdouts=False).execute_from_commandline()
+
+
+def _follow_rules(config: EngineConfig, pipelines: Sequence[Pipeline], engine: Engine) -> None:
+    """Begin to follow live rules, those already there first."""
+    if RULES_TOPIC not in AdminClient(dict(config.connection)).list_topics(timeout=30).topics:
+        say(f"no live rules: {RULES_TOPIC} is not there; 'tidewatch topics create' makes it")
+        return
+    books = {pipeline.name: RuleBook(pipeline.name, pipeline.rules) for pipeline in pipelines}
+    feed = RulesFeed(config.connection, RULES_TOPIC, books, engine.change_rules)
+    feed.start()
+    feed.caught_up.wait(30)
 
 
 def _refuse(error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 
 from schemas.results import AlertState, Severity
 
-Source = Literal["row", "count", "sum", "mean", "variance", "min", "max", "first", "last"]
+Source = Literal["row", "count", "sum", "mean", "variance", "min", "max", "first", "last", "sketch", "alert"]
+
+
+WITHDRAWN = "withdrawn: the rule was changed or taken away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,15 @@ class Rule(Protocol):
     def advance(self, watermark: int, cause: int) -> list[Transition]:
         """Take a watermark that moved without a row (an idle partition), as caused by row index ``cause``."""
 
+    def withdraw(self, time: int, cause: int) -> list[Transition]:
+        """Close every open alert because the rule is taken away."""
+
+    def openings(self) -> dict[int, int]:
+        """Return when each group's newest alert opened."""
+
+    def inherit(self, openings: Mapping[int, int]) -> None:
+        """Let alerts open later than those of an earlier rule of this name, so that their ids differ."""
+
     def snapshot(self) -> bytes:
         """Return the whole state in a versioned binary form, the same bytes for the same state."""
 
@@ -90,6 +103,10 @@ class Declaration(Protocol):
     @property
     def source(self) -> Source:
         """What the rule samples."""
+
+    @property
+    def severity(self) -> Severity:
+        """How bad its alerts are."""
 
     def build(self) -> Rule:
         """Return a rule in its empty state."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from streams.rules.base import Declaration, Source, Transition
-from streams.rules.book import Book
+import numpy as np
+
+from streams.rules.base import WITHDRAWN, Declaration, Source, Transition
+from streams.rules.book import NEVER, Book
 from streams.rules.state import GroupState
 
 Declared = TypeVar("Declared", bound=Declaration)
@@ -38,6 +40,38 @@ class GroupedRule(Generic[Declared]):
     def advance(self, watermark: int, cause: int) -> list[Transition]:  # noqa: ARG002
         """Return nothing: unless a rule says otherwise, time alone changes no alert."""
         return []
+
+    def withdraw(self, time: int, cause: int) -> list[Transition]:
+        """Close every open alert because the rule is taken away."""
+        closings = []
+        for group in np.flatnonzero(self._state["level"] > 0).tolist():
+            change = self._book.move(-1, -1, group, 0, time)
+            closings.append(
+                Transition(
+                    cause=cause,
+                    group=group,
+                    state=change.state,
+                    severity=self._declared.severity,
+                    revision=change.revision,
+                    opened_at=change.opened_at,
+                    time=time,
+                    value=None,
+                    threshold=None,
+                    message=WITHDRAWN,
+                )
+            )
+        return closings
+
+    def openings(self) -> dict[int, int]:
+        """Return when each group's newest alert opened."""
+        opened_at = self._state["opened_at"]
+        return {group: int(opened_at[group]) for group in np.flatnonzero(opened_at != NEVER).tolist()}
+
+    def inherit(self, openings: Mapping[int, int]) -> None:
+        """Let alerts open later than those of an earlier rule of this name, so that their ids differ."""
+        groups = np.array(sorted(openings), np.int32)
+        self._state.cover(groups)
+        self._state["opened_at"][groups] = [openings[group] for group in groups.tolist()]
 
     def snapshot(self) -> bytes:
         """Return the whole state, the same bytes for the same samples."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -73,9 +74,16 @@ class Threshold:
 class ThresholdRule(GroupedRule[Threshold]):
     """A ``Threshold`` over all groups of a partition."""
 
+    _fields: ClassVar[Mapping[str, tuple[str, float]]] = BOOK_FIELDS
+
     def __init__(self, declared: Threshold) -> None:
-        super().__init__(declared, 1, BOOK_FIELDS)
+        super().__init__(declared, 1, self._fields)
         self._limits = declared.limits()
+
+    @property
+    def _what(self) -> str:
+        """What is compared with the level, for messages."""
+        return self._declared.source
 
     def update(self, samples: Samples) -> list[Transition]:
         """Take the next samples and return the transitions in order of (cause, group)."""
@@ -92,9 +100,9 @@ class ThresholdRule(GroupedRule[Threshold]):
         crossed = self._crossed(change)
         side = "above" if declared.sign > 0 else "below"
         message = (
-            f"{declared.source} {value:g} is no longer {side} {crossed:g}"
+            f"{self._what} {value:g} is no longer {side} {crossed:g}"
             if change.state == "close"
-            else f"{declared.source} {value:g} is {side} {crossed:g}"
+            else f"{self._what} {value:g} is {side} {crossed:g}"
         )
         return Transition(
             cause=int(samples.cause[change.sample]),
