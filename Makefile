@@ -29,7 +29,7 @@ lint: $(READY) ## ruff (rules and format) and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## throughput against stock Faust on the same broker
+bench: $(READY) ## throughput against stock Faust and Kafka Streams on the same broker (under 15 minutes)
 	$(BIN)/tidewatch bench throughput
 
 lock: $(READY) ## take new versions of all dependencies into requirements.lock

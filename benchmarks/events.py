@@ -1,0 +1,78 @@
+"""The events of a throughput run, the same for every system, and what must come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.partitioning import partition_of
+
+START = 1_750_000_000_000
+WINDOW = 10_000
+CLOSER = "closer-"
+"""What the names of the sensors begin with whose one event, an hour later, closes every window of a partition."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``events`` readings of ``keys`` sensors, ``per_window`` a sensor and window of 10 s on average, in order of event time.
+
+    The first n events of a workload are those of the workload of n events, whatever its size.
+    """
+
+    events: int
+    keys: int = 1_000
+    per_window: int = 100
+    partitions: int = 4
+    seed: int = 1
+
+    @cached_property
+    def key(self) -> NDArray[np.int64]:
+        """The sensor's number, by event."""
+        return np.random.default_rng(self.seed).integers(0, self.keys, self.events)
+
+    @cached_property
+    def value(self) -> NDArray[np.float64]:
+        """The value, by event: what a particle counter reads, with three decimals."""
+        rng = np.random.default_rng(self.seed + 1)
+        return np.asarray(np.round(rng.lognormal(2.5, 0.6, self.events), 3))
+
+    @cached_property
+    def time(self) -> NDArray[np.int64]:
+        """The event time, in milliseconds."""
+        return START + np.arange(self.events) * WINDOW // (self.per_window * self.keys)
+
+    @staticmethod
+    def sensor(number: int) -> str:
+        """Return the name of a sensor."""
+        return f"sensor-{number:07d}"
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, JSON) of every event and of the closers, one a partition."""
+        columns = zip(self.key.tolist(), self.value.tolist(), self.time.tolist(), strict=True)
+        for number, value, time in columns:
+            yield _record(self.sensor(number), number, value, time)
+        for name in self.closers():
+            yield _record(name, 0, 1.0, int(self.time[-1]) + 3_600_000)
+
+    def closers(self) -> list[str]:
+        """Return a closing sensor for each partition."""
+        names = [f"{CLOSER}{i}" for i in range(64 * self.partitions)]
+        homes = partition_of([name.encode() for name in names], self.partitions).tolist()
+        return [names[homes.index(partition)] for partition in range(self.partitions)]
+
+    @property
+    def records_count(self) -> int:
+        """How many records there are in the topic."""
+        return self.events + self.partitions
+
+
+def _record(name: str, number: int, value: float, time: int) -> tuple[bytes, bytes]:
+    return name.encode(), (
+        b'{"sensor_id":"%s","site":"city-%02d","quantity":"pm25","unit":"ug/m3","value":%s,"time":%d}'
+        % (name.encode(), number % 10, repr(value).encode(), time)
+    )

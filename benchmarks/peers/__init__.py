@@ -1,0 +1,1 @@
+"""One program a system: each drains a topic to the same windows and writes their results."""

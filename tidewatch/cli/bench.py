@@ -1,0 +1,88 @@
+"""``tidewatch bench``: measure against peers on a Kafka of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tidewatch.cli.shared import Json, console, fail, print_json, say
+
+bench = typer.Typer(no_args_is_help=True, help="Measure against peers on the same local Kafka.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.add_typer(bench, name="bench")
+
+
+@bench.command()
+def throughput(
+    systems: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated: tidewatch, faust, kafka-streams, kafka-streams-eos. All if empty."
+        ),
+    ] = "",
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often all systems are run in turn; medians count.")
+    ] = 3,
+    keys: Annotated[int, typer.Option(min=1, help="Sensors.")] = 1_000,
+    per_window: Annotated[
+        int, typer.Option(min=1, help="Events a sensor and window of 10 s, on average.")
+    ] = 100,
+    scale: Annotated[
+        float, typer.Option(min=0.0001, help="Multiplies every system's number of events.")
+    ] = 1.0,
+    json: Json = False,
+) -> None:
+    """Drain a topic of JSON events to windows with each system in turn; every result is checked against a recount.
+
+    Each system has one core, the broker another. Start-up is differenced out by two sizes. Exit code 1: nothing could be
+    measured; 5: a system's results are wrong.
+    """
+    from benchmarks.throughput import Plan, UnknownSystemError, measure
+    from tidewatch.broker import BrokerError
+    from tidewatch.exits import Exit
+
+    names = [name.strip() for name in systems.split(",") if name.strip()]
+    try:
+        report = measure(Plan(names, rounds, keys, per_window, scale), say)
+    except (UnknownSystemError, BrokerError) as error:
+        fail(error)
+    if json:
+        print_json(report)
+    else:
+        _show(report)
+    if not report["systems"]:
+        raise typer.Exit(Exit.FAILED)
+    if not all(system["correct"] for system in report["systems"]):
+        raise typer.Exit(Exit.DIFFERS)
+
+
+def _show(report: dict) -> None:  # type: ignore[type-arg]
+    from rich.table import Table
+
+    table = Table(
+        "system",
+        "version",
+        "events/s",
+        "CPU s a million",
+        "peak MB",
+        "correct",
+        "ours / theirs",
+        "our CPU / theirs",
+    )
+    for system in report["systems"]:
+        ratio = report["ratios"].get(system["name"], {})
+        table.add_row(
+            system["name"],
+            system["version"],
+            f"{system['events_per_s']:,.0f}",
+            f"{system['cpu_s_per_million']:.2f}",
+            f"{system['peak_mb']:.0f}",
+            "yes" if system["correct"] else "NO",
+            f"{ratio['events_per_s']:.1f}" if ratio else "",
+            f"{ratio['cpu_s_per_million']:.3f}" if ratio else "",
+        )
+    console().print(table)
