@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Columns
+from schemas.columns import Coded, Columns
+from streams import groups_kernel as kernel
 
 _ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "|": "%7C"})
 
@@ -19,6 +23,7 @@ class Groups:
         self.kept: list[tuple[str, ...]] = []
         self.keys: list[bytes] = []
         self.names: list[str] = []
+        self._combinations = _Combinations()
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -26,17 +31,18 @@ class Groups:
     def encode(self, columns: Columns) -> NDArray[np.int32]:
         """Return each row's group code."""
         parts = [columns.labels[name] for name in self._by]
-        combined = parts[0].codes.astype(np.int64)
-        for part in parts[1:]:
-            combined = combined * len(part.values) + part.codes
-        _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
-        codes = np.empty(len(first), np.int32)
-        for at in np.argsort(first, kind="stable").tolist():
-            row = int(first[at])
-            key = tuple(part.values[part.codes[row]] for part in parts)
-            code = self._codes.get(key)
-            codes[at] = self._add(key, columns, row) if code is None else code
-        return codes[inverse]
+        ids = self._combinations.ids(parts)
+        codes = self._combinations.known[ids]
+        missing = np.flatnonzero(codes < 0)
+        if len(missing):
+            new, first = np.unique(ids[missing], return_index=True)
+            for at in np.argsort(first, kind="stable").tolist():
+                row = int(missing[first[at]])
+                key = tuple(part.values[part.codes[row]] for part in parts)
+                code = self._codes.get(key)
+                self._combinations.known[new[at]] = self._add(key, columns, row) if code is None else code
+            codes = self._combinations.known[ids]
+        return codes
 
     def find(self, columns: Columns, row: int) -> int:
         """Return the code of a row's group, -1 if it has none yet."""
@@ -76,3 +82,52 @@ class Groups:
 def name_of(labels: tuple[str, ...]) -> str:
     """Return the name of a group, its labels joined by slashes; of the group without labels, ``all``."""
     return "/".join(part.translate(_ESCAPES) for part in labels) or "all"
+
+
+class _Combinations:
+    """Numbers for combinations of labels, by their codes alone as long as batches share their lists of values.
+
+    ``known`` has the group of each number, -1 where nobody has looked it up.
+    """
+
+    def __init__(self) -> None:
+        self._lists: list[Sequence[str]] = []
+        self._pairs: list[_Pairs] = []
+        self.known = np.empty(0, np.int32)
+
+    def ids(self, parts: Sequence[Coded]) -> NDArray[np.int32]:
+        """Return each row's number; forgets all when a list of values is another than before."""
+        lists = [part.values for part in parts]
+        if len(lists) != len(self._lists) or any(map(operator.is_not, lists, self._lists)):
+            self._lists, self._pairs = lists, [_Pairs() for _ in parts[1:]]
+            self.known = np.empty(0, np.int32)
+        ids, count = parts[0].codes, len(lists[0])
+        for part, pairs in zip(parts[1:], self._pairs, strict=True):
+            ids = pairs.numbers(ids, part.codes)
+            count = pairs.used
+        if count > len(self.known):
+            known = np.full(max(count, 2 * len(self.known)), -1, np.int32)
+            known[: len(self.known)] = self.known
+            self.known = known
+        return ids
+
+
+class _Pairs:
+    """Numbers for pairs of codes, in order of first appearance."""
+
+    def __init__(self) -> None:
+        self.used = 0
+        self._slots = np.full(256, -1, np.int32)
+        self._pairs = np.empty(64, np.int64)
+
+    def numbers(self, left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the number of each pair."""
+        wanted = self.used + len(left)
+        if wanted > len(self._pairs):
+            self._pairs = np.resize(self._pairs, max(wanted, 2 * len(self._pairs)))
+        if 2 * wanted > len(self._slots):
+            self._slots = np.full(1 << (4 * wanted - 1).bit_length(), -1, np.int32)
+            kernel.refill(self._slots, self._pairs, self.used)
+        out = np.empty(len(left), np.int32)
+        self.used = kernel.number(left, right, self._slots, self._pairs, self.used, out)
+        return out

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams import window_kernel as kernel
 from streams.sketches.mapping import Codes, Floats
 
 Ints = NDArray[np.int64]
@@ -75,19 +76,15 @@ class Window:
 
     def update(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes) -> None:
         """Add rows in record order."""
-        slot = self._slots_of(group, value)
-        c = self._columns
-        np.add.at(c["count"], slot, 1)
-        np.add.at(c["sum"], slot, value)
-        delta = value - c["shift"][slot]
-        np.add.at(c["from_shift"], slot, delta)
-        np.add.at(c["squares"], slot, delta * delta)
-        np.minimum.at(c["min"], slot, value)
-        np.maximum.at(c["max"], slot, value)
-        self._update_ends(slot, value, time)
+        self._admit(group, value)
+        c, log = self._columns, np.empty(len(group), np.int64)
+        kernel.add_rows(
+            group, value, time, codes, self._slots, c["count"], c["sum"], c["shift"], c["from_shift"], c["squares"],
+            c["min"], c["max"], c["first"], c["last"], c["first_time"], c["last_time"], log,
+        )  # fmt: skip
         if self.fired:
-            c["late"][slot] = 1
-        self._log.append((group.astype(np.int64) << 16) | codes)
+            c["late"][self._slots[group]] = 1
+        self._log.append(log)
         self._log_size += len(codes)
         if self._log_size > max(_COMPACT_AFTER, len(self._keys)):
             self._compact()
@@ -169,15 +166,13 @@ class Window:
         window._keys, window._counts = np.frombuffer(keys, np.int64), np.frombuffer(counts, np.int64)
         return window
 
-    def _slots_of(self, group: NDArray[np.int32], value: Floats) -> NDArray[np.int32]:
+    def _admit(self, group: NDArray[np.int32], value: Floats) -> None:
+        """Give a slot to groups that have none."""
         self._reach(int(group.max()))
-        slot = self._slots[group]
-        if (slot < 0).any():
-            missing = np.flatnonzero(slot < 0)
-            new, first = np.unique(group[missing], return_index=True)
-            self._open(new, value[missing[first]])
-            slot = self._slots[group]
-        return slot
+        new, shift = np.empty(len(group), np.int32), np.empty(len(group))
+        end = kernel.place(group, value, self._slots, self._used, new, shift)
+        if end > self._used:
+            self._open(new[: end - self._used], shift[: end - self._used])
 
     def _reach(self, highest: int) -> None:
         if highest >= len(self._slots):
@@ -201,17 +196,6 @@ class Window:
         self._group[here] = groups
         self._slots[groups] = np.arange(begin, end, dtype=np.int32)
         self._used = end
-
-    def _update_ends(self, slot: NDArray[np.int32], value: Floats, time: Ints) -> None:
-        """First and last by event time; of equal times the earlier record is first and the later one last."""
-        c = self._columns
-        was = c["first_time"][slot]
-        np.minimum.at(c["first_time"], slot, time)
-        rows = np.flatnonzero((time == c["first_time"][slot]) & (time < was))[::-1]
-        c["first"][slot[rows]] = value[rows]
-        np.maximum.at(c["last_time"], slot, time)
-        rows = np.flatnonzero(time == c["last_time"][slot])
-        c["last"][slot[rows]] = value[rows]
 
     def _compact(self) -> None:
         if not self._log:

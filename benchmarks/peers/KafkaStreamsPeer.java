@@ -16,9 +16,9 @@ import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.Consumed;
-import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.kstream.Suppressed;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.processor.TimestampExtractor;
 
@@ -100,8 +100,6 @@ public final class KafkaStreamsPeer {
     settings.put("statestore.cache.max.bytes", 256L * 1024 * 1024);
     settings.put("max.poll.records", 10_000);
     settings.put("replication.factor", 1);
-    // Else closed windows are looked for once a second at most, and only when another record comes.
-    settings.put("__emit.interval.ms.kstreams.windowed.aggregation__", 0L);
     if (args[4].equals("at_least_once")) {
       settings.put("commit.interval.ms", 1_000);
     }
@@ -111,8 +109,8 @@ public final class KafkaStreamsPeer {
     builder.stream(args[1], Consumed.with(Serdes.String(), readings))
         .groupByKey()
         .windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(2)))
-        .emitStrategy(EmitStrategy.onWindowClose())
         .aggregate(Sums::new, (key, event, total) -> total.add(event.value), Materialized.with(Serdes.String(), sums))
+        .suppress(Suppressed.untilWindowCloses(Suppressed.BufferConfig.unbounded()))
         .toStream()
         .map((window, total) -> KeyValue.pair(window.key(), json(window.key(), window.window().start(), total)))
         .to(args[2], Produced.with(Serdes.String(), Serdes.String()));

@@ -10,7 +10,18 @@ import typer
 app = typer.Typer(name="tidewatch", no_args_is_help=True, add_completion=True, rich_markup_mode="markdown")
 
 # Each module defines ``register(app)``; importing is cheap, heavy libraries are imported by the verbs.
-_GROUPS = ("broker", "topics", "alerts", "worker", "replay", "simulate", "monitor", "demo", "bench", "bench_nab")
+_GROUPS = (
+    "broker",
+    "topics",
+    "alerts",
+    "worker",
+    "replay",
+    "simulate",
+    "monitor",
+    "demo",
+    "bench",
+    "bench_nab",
+)
 
 
 @cache
