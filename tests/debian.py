@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -29,6 +30,22 @@ def program(name: str, package: str) -> Path:
     if not found.exists():
         pytest.skip(f"{name} is not installed, and apt could not fetch {package}")
     return found
+
+
+@cache
+def installed(name: str, package: str) -> Path:
+    """Return the path of a program of an installed program; apt installs it where this user may, else the test is skipped."""
+    if shutil.which(name) is None:
+        if shutil.which("apt-get") is None or os.geteuid() != 0:
+            pytest.skip(f"{name} is not installed; a user who may can: apt-get install {package}")
+        command = ["apt-get", "install", "--yes", "--no-install-recommends", package]
+        if subprocess.run(command, capture_output=True, timeout=900, check=False).returncode:
+            subprocess.run(["apt-get", "update"], capture_output=True, timeout=300, check=False)
+            subprocess.run(command, capture_output=True, timeout=900, check=False)
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed, and apt could not install {package}")
+    return Path(found)
 
 
 def _unpack(package: str, into: Path) -> None:

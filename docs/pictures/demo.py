@@ -34,6 +34,9 @@ class Camera:
         self._said.append((time.monotonic() - self._started, text))
         sys.stderr.write(text + "\n")
 
+    def console(self, address: str) -> None:
+        """Leave the address out: it is another one each time."""
+
     def show(self, snapshot: Snapshot, watcher: Watcher, scenario: Scenario, elapsed: float) -> None:
         """Draw when it is time to."""
         self._rates.append(snapshot.processed_per_s)
@@ -42,7 +45,7 @@ class Camera:
         with watcher.board.lock:
             openings = list(watcher.board.openings.values())
         score = score_so_far(scenario.truth, openings, snapshot)
-        state = State(snapshot, score, openings, scenario, elapsed, self._rates, self._said)
+        state = State(snapshot, score, openings, scenario, elapsed, self._rates, self._said, "")
         console = Console(record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), force_terminal=True)
         console.print(Picture(state))
         # The picture is shown without a network, so it asks for no font from one.

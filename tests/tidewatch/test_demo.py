@@ -110,10 +110,10 @@ def test_nothing_outlives_the_demo(sign: signal.Signals) -> None:
         assert sum("worker" in command for command in commands) == 2
         assert sum("kafka.Kafka" in command for command in commands) == 1
         process.send_signal(sign)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=SECONDS)
         if sign == signal.SIGINT:
             assert process.returncode == Exit.INTERRUPTED, err
-        until(lambda: not any(alive(child) for child in started), 60, f"left running: {started}")
+        until(lambda: not any(alive(child) for child in started), SECONDS, f"left running: {started}")
 
 
 def alive(process: psutil.Process) -> bool:

@@ -19,6 +19,7 @@ _GROUPS = (
     "simulate",
     "monitor",
     "demo",
+    "console",
     "bench",
     "bench_nab",
 )

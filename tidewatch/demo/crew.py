@@ -89,8 +89,10 @@ class Crew:
         hand.process.wait()
 
     def targets(self) -> dict[str, str]:
-        """Return the metrics addresses by name; empty for those that were killed or have not said theirs."""
-        return {hand.name: "" if hand.killed else hand.address() for hand in self.hands}
+        """Return the metrics addresses by name, empty while not known; the killed are named until others replace them."""
+        living = {hand.name: hand.address() for hand in self.hands if not hand.killed}
+        replaced = all(living.values())
+        return {hand.name: living.get(hand.name, "") for hand in self.hands if not (hand.killed and replaced)}
 
     def check(self) -> None:
         """Raise WorkerError if a worker has ended by itself."""

@@ -28,6 +28,10 @@ class PlainView:
         self._stream.write(f"{self._monotonic() - self._started:6.1f} s  {text}\n")
         self._stream.flush()
 
+    def console(self, address: str) -> None:
+        """Write where the console is."""
+        self.say(f"console at {address}")
+
     def show(self, snapshot: Snapshot, watcher: Watcher, scenario: Scenario, elapsed: float) -> None:
         """Write the state, if it is time to."""
         now = self._monotonic()

@@ -37,6 +37,7 @@ class State:
     elapsed: float
     rates: Sequence[float]
     said: Sequence[tuple[float, str]]
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,8 @@ def _alerts(state: State) -> RenderableType:
 
 def _said(state: State) -> RenderableType:
     lines = [Text.assemble((f"{seconds:5.1f} s  ", "dim"), text) for seconds, text in state.said[-3:]]
-    return Panel(Text("\n").join(lines), border_style="dim", padding=(0, 1))
+    subtitle = f"console: [link={state.address}]{state.address}[/]" if state.address else None
+    return Panel(Text("\n").join(lines), subtitle=subtitle, border_style="dim", padding=(0, 1))
 
 
 def _moment(time_ms: int, *, long: bool) -> str:

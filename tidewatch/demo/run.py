@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from producers.simulator import Sent
 from schemas.topics import all_topics
 from tidewatch.broker import LocalKafka, start_brokers
+from tidewatch.console.serve import console
 from tidewatch.demo.crew import Crew, Hand, environment_for
 from tidewatch.demo.feeds import Feed, city_feed, weather_feed
 from tidewatch.demo.judge import judge, read_published
@@ -39,6 +40,9 @@ class View(Protocol):
 
     def say(self, text: str) -> None:
         """Tell what happens now."""
+
+    def console(self, address: str) -> None:
+        """Tell where the console is."""
 
     def show(self, snapshot: Snapshot, watcher: Watcher, scenario: Scenario, elapsed: float) -> None:
         """Show the state, ``elapsed`` seconds into the play (the length when it is over)."""
@@ -135,6 +139,7 @@ def run_demo(
         watcher = Watcher(kafka.connection, APP, PIPELINES, crew.targets)
         watcher.start()
         stack.callback(watcher.stop)
+        view.console(stack.enter_context(console(watcher.snapshot)))
         sent = Sent()
         feeds = [city_feed(kafka.connection, scenario, sent), weather_feed(kafka.connection, scenario)]
         stage = _Stage(kafka, crew, watcher, scenario, view, monotonic)

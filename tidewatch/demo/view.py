@@ -46,6 +46,7 @@ class LiveView:
         self._said: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
         self._rates: deque[float] = deque(maxlen=_REMEMBERED)
         self._live: Live | None = None
+        self._address = ""
 
     def say(self, text: str) -> None:
         """Tell what happens now."""
@@ -53,6 +54,11 @@ class LiveView:
         self._said.append((seconds, text))
         if self._live is None:
             self._console.print(f"[dim]{seconds:6.1f} s[/]  {text}", highlight=False)
+
+    def console(self, address: str) -> None:
+        """Tell where the console is, in the picture too."""
+        self._address = address
+        self.say(f"console at {address}")
 
     def show(self, snapshot: Snapshot, watcher: Watcher, scenario: Scenario, elapsed: float) -> None:
         """Draw the state."""
@@ -65,7 +71,9 @@ class LiveView:
         with watcher.board.lock:
             openings = list(watcher.board.openings.values())
         score = score_so_far(scenario.truth, openings, snapshot)
-        state = State(snapshot, score, openings, scenario, elapsed, list(self._rates), list(self._said))
+        state = State(
+            snapshot, score, openings, scenario, elapsed, list(self._rates), list(self._said), self._address
+        )
         self._live.update(Picture(state), refresh=True)
 
     def close(self) -> None:

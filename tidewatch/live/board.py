@@ -35,15 +35,17 @@ class DeadSample(msgspec.Struct, frozen=True, kw_only=True):
 class Board:
     """Fold records of result, alert, late and dead-letter topics. Safe for use by one writer and several readers.
 
-    ``lock`` is held while records are taken; hold it to read several things that must agree.
+    ``late`` counts by topic, ``dead`` by topic and code, ``windows`` and ``opened`` (alerts) by pipeline. ``lock`` is held
+    while records are taken; hold it to read several things that must agree.
     """
 
     def __init__(self, results: Collection[str], alerts: Collection[str]) -> None:
         self.lock = threading.Lock()
         self.windows: Counter[str] = Counter()
         self.newest_end: dict[str, int] = {}
-        self.late = 0
-        self.dead: Counter[str] = Counter()
+        self.late: Counter[str] = Counter()
+        self.dead: Counter[tuple[str, str]] = Counter()
+        self.opened: Counter[str] = Counter()
         self.samples: deque[DeadSample] = deque(maxlen=MAX_SAMPLES)
         self.alerts: OrderedDict[str, Alert] = OrderedDict()
         self.openings: dict[str, Alert] = {}
@@ -61,7 +63,7 @@ class Board:
                 elif topic in self._alerts:
                     self._alert(_alert(value))
                 elif topic.endswith(".late"):
-                    self.late += 1
+                    self.late[topic] += 1
                 else:
                     self._dead(message)
             self._windows(summaries)
@@ -79,6 +81,7 @@ class Board:
         self.alerts[alert.alert_id] = alert
         self.alerts.move_to_end(alert.alert_id)
         if alert.state == "open":
+            self.opened[alert.pipeline] += 1
             self.openings[alert.alert_id] = alert
         while len(self.alerts) > MAX_ALERTS:
             gone, _ = self.alerts.popitem(last=False)
@@ -86,7 +89,7 @@ class Board:
 
     def _dead(self, message: Message) -> None:
         letter = dead_letter(headers_of(message), message.key(), message.value())
-        self.dead[letter.code] += 1
+        self.dead[message.topic() or "", letter.code] += 1
         self.samples.append(
             DeadSample(
                 topic=letter.topic,

@@ -34,10 +34,24 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int
 
 
+class FlowRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One pipeline's counts so far, from its source to its outputs."""
+
+    pipeline: str
+    source: str
+    produced: int
+    processed: int
+    windows: int
+    alerts: int
+    late: int
+    dead: int
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at ``time`` (ms); rates are events a second over about the last two seconds, the rest counts so far.
 
-    ``shapes`` pairs each site's current distribution with the one before it, the reference.
+    ``shapes`` pairs each site's current distribution with the one before it, the reference. ``looked`` is when the cluster last
+    answered (ms, 0: never), ``problem`` what went wrong since. ``stopped`` are the partitions that an error stopped.
     """
 
     time: int
@@ -51,6 +65,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     newest_end: dict[str, int]
     late: int
     dead: dict[str, int]
+    flows: tuple[FlowRow, ...]
     partitions: tuple[PartitionRow, ...]
     workers: tuple[WorkerRow, ...]
     shapes: tuple[tuple[Shape, Shape | None], ...]
@@ -58,3 +73,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     alerts_opened: int
     alerts_open: int
     samples: tuple[DeadSample, ...]
+    stopped: tuple[int, ...]
+    looked: int
+    problem: str | None

@@ -15,7 +15,7 @@ from sinks.reader import EARLIEST, follow
 from streams.pipeline import Pipeline
 from tidewatch.live.board import Board
 from tidewatch.live.shapes import Shape
-from tidewatch.live.snapshot import PartitionRow, Snapshot, WorkerRow
+from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
 from tidewatch.live.workers import Source, WorkerFacts, ask_all, merged
 from tidewatch.monitor.cluster import ClusterReader
 
@@ -75,6 +75,8 @@ class Watcher(threading.Thread):
         self._outputs = sorted({topic for p in pipelines for topic in p.outputs.values()})
         self._targets = targets
         self._monotonic, self._wall_clock = monotonic, wall_clock
+        self._pipelines = tuple(pipelines)
+        self._looked = 0
         self._stopping = threading.Event()
         self._facts: dict[str, WorkerFacts] = {}
         self._names: tuple[str, ...] = ()
@@ -123,8 +125,9 @@ class Watcher(threading.Thread):
                 lag=sum(row.lag or 0 for row in partitions),
                 windows=dict(board.windows),
                 newest_end=dict(board.newest_end),
-                late=board.late,
-                dead=dict(board.dead),
+                late=board.late.total(),
+                dead=_by_code(board.dead),
+                flows=self._flows(),
                 partitions=partitions,
                 workers=self._workers(),
                 shapes=self._shapes(),
@@ -132,6 +135,9 @@ class Watcher(threading.Thread):
                 alerts_opened=len(board.openings),
                 alerts_open=sum(alert.state != "close" for alert in alerts),
                 samples=tuple(board.samples),
+                stopped=tuple(sorted({p for facts in self._facts.values() for p in facts.stopped})),
+                looked=self._looked,
+                problem=self.problem,
             )  # fmt: skip
 
     # --- the thread
@@ -158,6 +164,7 @@ class Watcher(threading.Thread):
                 if place.end is not None:
                     self._begins.setdefault(source, place.oldest or 0)
                     self._ends[source] = place.end
+            self._looked = int(self._wall_clock() * 1000)
             self._names = tuple(targets)
             self._facts = {name: answers[url] for name, url in targets.items() if url in answers}
             for source, offset in (group.offsets if group is not None else {}).items():
@@ -186,6 +193,26 @@ class Watcher(threading.Thread):
 
     def _produced(self) -> int:
         return sum(end - self._begins[source] for source, end in self._ends.items())
+
+    def _flows(self) -> tuple[FlowRow, ...]:
+        board = self.board
+        rows = []
+        for pipeline in self._pipelines:
+            places = [source for source in self._ends if source[0] == pipeline.source]
+            dead = pipeline.outputs["dead"]
+            rows.append(
+                FlowRow(
+                    pipeline=pipeline.name,
+                    source=pipeline.source,
+                    produced=sum(self._ends[place] - self._begins[place] for place in places),
+                    processed=sum(self._last[p][0] - self._begins[p] for p in places if p in self._last),
+                    windows=board.windows[pipeline.name],
+                    alerts=board.opened[pipeline.name],
+                    late=board.late[pipeline.outputs["late"]],
+                    dead=sum(count for (topic, _), count in board.dead.items() if topic == dead),
+                )
+            )
+        return tuple(rows)
 
     def _partitions(self) -> tuple[PartitionRow, ...]:
         names = {id(facts): name for name, facts in self._facts.items()}
@@ -232,3 +259,10 @@ class Watcher(threading.Thread):
             if now is not None:
                 pairs.append((now, shapes.shape(key, REFERENCE_WINDOWS, skip=SHOWN_WINDOWS)))
         return tuple(pairs)
+
+
+def _by_code(dead: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    codes: dict[str, int] = {}
+    for (_, code), count in sorted(dead.items()):
+        codes[code] = codes.get(code, 0) + count
+    return codes

@@ -65,7 +65,12 @@ def test_windows_late_and_dead_are_counted() -> None:
             Record("in.dlq", b'{"unit":"parsec"}', list(headers_for(rejected, "in", 3, "decode"))),
         ]
     )  # type: ignore[list-item]
-    assert (b.windows, b.newest_end, b.late, b.dead) == ({"p": 1}, {"p": 10}, 1, {"unknown_unit": 1})
+    assert (b.windows, b.newest_end, b.late, b.dead) == (
+        {"p": 1},
+        {"p": 10},
+        {"in.late": 1},
+        {("in.dlq", "unknown_unit"): 1},
+    )
     (sample,) = b.samples
     assert (sample.topic, sample.partition, sample.offset, sample.size) == ("in", 3, 9, 17)
     assert sample.outline == '{"unit":"text"}'
