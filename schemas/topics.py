@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -145,3 +146,15 @@ def event_type_of(name: str) -> EventType:
     if not isinstance(value, EventType):
         raise TypeError(f"topic {name!r} holds no events that the codec reads")
     return value
+
+
+def to_json() -> str:
+    """Return all topics with their partitions and settings as JSON, for tools that make topics themselves."""
+    facts = [
+        {"name": topic.name, "partitions": topic.partitions, "config": topic.config} for topic in all_topics()
+    ]
+    return msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(to_json())
