@@ -79,6 +79,10 @@ class Vocabulary(Generic[Key]):
         """Return the codes, shape (n,), of ``n`` values, giving out new ones where needed."""
         return np.fromiter(map(self._codes.__getitem__, keys), np.int32, n)
 
+    def code(self, key: Key) -> int:
+        """Return the code of one value, giving out a new one where needed."""
+        return self._codes[key]
+
 
 def encode(keys: Collection[Key]) -> tuple[Int32s, list[Key]]:
     """Return codes of shape (n,) and the distinct values in order of first appearance."""

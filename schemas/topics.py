@@ -14,6 +14,7 @@ from schemas.contributions import Contribution
 from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, WindowSummary
+from schemas.safety import SafetyReport, SignalChange, SignalState
 
 Partitioner = Literal["murmur2", "source"]
 Cleanup = Literal["delete", "compact"]
@@ -113,6 +114,16 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
     # Events about patients are kept no longer than their processing needs.
     TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),
+    # One partition, since the counts of a pair, its drug, its event and all reports belong together.
+    TopicSpec(
+        "pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3), partitions=1
+    ),
+    TopicSpec(
+        "pharma.signal.state.v1", "result", SignalState, "id", "source", FOREVER, "compact", partitions=1
+    ),
+    TopicSpec(
+        "pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER, partitions=1
+    ),
 )
 
 

@@ -235,14 +235,14 @@ def _times(times: list[int | datetime]) -> Int64s:
     try:
         return np.fromiter(times, np.int64, len(times))
     except (TypeError, OverflowError):
-        return np.fromiter(map(_millis, times), np.int64, len(times))
+        return np.fromiter(map(millis, times), np.int64, len(times))
 
 
 def _optional_times(times: Iterable[int | datetime | None], n: int) -> Float64s:
-    return np.fromiter((np.nan if time is None else _millis(time) for time in times), np.float64, n)
+    return np.fromiter((np.nan if time is None else millis(time) for time in times), np.float64, n)
 
 
-def _millis(time: int | datetime) -> int:
+def millis(time: int | datetime) -> int:
     """Return milliseconds since the epoch, rounded down; integers too large for a column become far times."""
     if isinstance(time, datetime):
         return (time - _EPOCH) // _MS

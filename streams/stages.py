@@ -8,12 +8,17 @@ from schemas.codec import Decoder
 from schemas.contributions import as_columns
 from streams.config import Stage
 from streams.pipeline import Pipeline
+from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
 from streams.window_task import WindowTask
 
+AnyPipeline = Pipeline | ReportPipeline
 
-def stage_of(pipeline: Pipeline) -> Stage:
+
+def stage_of(pipeline: AnyPipeline) -> Stage:
     """Return the engine's stage for a pipeline."""
+    if isinstance(pipeline, ReportPipeline):
+        return pipeline.stage()
     return Stage(
         topic=pipeline.source,
         decode=Decoder(pipeline.event),
@@ -27,10 +32,10 @@ def stage_of(pipeline: Pipeline) -> Stage:
     )
 
 
-def stages_of(pipeline: Pipeline, partitions: int) -> list[Stage]:
+def stages_of(pipeline: AnyPipeline, partitions: int) -> list[Stage]:
     """Return all stages of a pipeline whose topics have so many partitions: its own, and that of its roll-ups if it has any."""
     stages = [stage_of(pipeline)]
-    if pipeline.rollups:
+    if isinstance(pipeline, Pipeline) and pipeline.rollups:
         rollups = Stage(
             topic=pipeline.partials,
             decode=as_columns,

@@ -9,13 +9,15 @@ from types import ModuleType
 
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
+from streams.reports import ReportPipeline
+from streams.stages import AnyPipeline
 
 
 class DeclarationError(Exception):
     """There is no such pipeline."""
 
 
-def find_pipeline(text: str) -> Pipeline:
+def find_pipeline(text: str) -> AnyPipeline:
     """Return the pipeline that ``text`` names; imports the file or module where one is named.
 
     Raises:
@@ -29,8 +31,22 @@ def find_pipeline(text: str) -> Pipeline:
             f"no pipeline {text!r}; there are: {', '.join(sorted(PIPELINES))}. Your own: FILE.py:VARIABLE or module:VARIABLE."
         )
     found = getattr(_imported(place), variable, None)
-    if not isinstance(found, Pipeline):
+    if not isinstance(found, Pipeline | ReportPipeline):
         raise DeclarationError(f"{place} has no Pipeline named {variable}")
+    return found
+
+
+def find_windowed(text: str) -> Pipeline:
+    """Return the pipeline of windows that ``text`` names.
+
+    Raises:
+        DeclarationError: there is none, or it counts reports and has no windows.
+    """
+    found = find_pipeline(text)
+    if not isinstance(found, Pipeline):
+        raise DeclarationError(
+            f"{text} counts reports and has no windows; look at it with `tidewatch signals`"
+        )
     return found
 
 

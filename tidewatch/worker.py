@@ -19,7 +19,7 @@ from streams.metrics import Metrics
 from streams.pipeline import Pipeline
 from streams.preflight import prepare
 from streams.rules_feed import RuleBook, RulesFeed
-from streams.stages import stages_of
+from streams.stages import AnyPipeline, stages_of
 
 EXIT_REFUSED = 3
 
@@ -32,7 +32,7 @@ def say(text: str) -> None:
 
 def run_worker(
     config: EngineConfig,
-    pipelines: Sequence[Pipeline],
+    pipelines: Sequence[AnyPipeline],
     *,
     metrics_port: int,
     metrics_host: str,
@@ -58,12 +58,16 @@ def run_worker(
         app.Worker(loglevel=log_level.upper(), redirect_stdouts=False).execute_from_commandline()
 
 
-def _follow_rules(config: EngineConfig, pipelines: Sequence[Pipeline], engine: Engine) -> None:
+def _follow_rules(config: EngineConfig, pipelines: Sequence[AnyPipeline], engine: Engine) -> None:
     """Begin to follow live rules, those already there first."""
     if RULES_TOPIC not in AdminClient(dict(config.connection)).list_topics(timeout=30).topics:
         say(f"no live rules: {RULES_TOPIC} is not there; 'tidewatch topics create' makes it")
         return
-    books = {pipeline.name: RuleBook(pipeline.name, pipeline.rules) for pipeline in pipelines}
+    books = {
+        pipeline.name: RuleBook(pipeline.name, pipeline.rules)
+        for pipeline in pipelines
+        if isinstance(pipeline, Pipeline)
+    }
     feed = RulesFeed(config.connection, RULES_TOPIC, books, engine.change_rules)
     feed.start()
     feed.caught_up.wait(30)

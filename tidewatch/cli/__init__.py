@@ -22,6 +22,7 @@ _GROUPS = (
     "console",
     "bench",
     "bench_nab",
+    "signals",
 )
 
 

@@ -51,11 +51,11 @@ def console(
     """
     from tidewatch.console.serve import ConsoleError
     from tidewatch.console.serve import console as serve
-    from tidewatch.declarations import DeclarationError, find_pipeline
+    from tidewatch.declarations import DeclarationError, find_windowed
     from tidewatch.live.watch import Watcher
 
     try:
-        chosen = [find_pipeline(name) for name in pipelines or ["air-quality"]]
+        chosen = [find_windowed(name) for name in pipelines or ["air-quality"]]
     except DeclarationError as error:
         raise typer.BadParameter(str(error)) from error
     targets = {_name(url): url for url in worker or ()}

@@ -13,7 +13,7 @@ import typer
 from tidewatch.cli.shared import say, stop_event
 
 if TYPE_CHECKING:
-    from streams.pipeline import Pipeline
+    from streams.stages import AnyPipeline
 
 Names = Annotated[
     list[str],
@@ -131,7 +131,7 @@ def reset(
         typer.echo(f"{topic}[{partition}] goes on at {position}")
 
 
-def _app(given: str | None, pipelines: Sequence[Pipeline]) -> str:
+def _app(given: str | None, pipelines: Sequence[AnyPipeline]) -> str:
     if given is None and len(pipelines) > 1:
         raise typer.BadParameter(
             "several pipelines share one group and its checkpoints: name it with --app-id"
@@ -139,7 +139,7 @@ def _app(given: str | None, pipelines: Sequence[Pipeline]) -> str:
     return given or pipelines[0].name
 
 
-def _pipeline(text: str) -> Pipeline:
+def _pipeline(text: str) -> AnyPipeline:
     from tidewatch.declarations import DeclarationError, find_pipeline
 
     try:

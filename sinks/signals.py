@@ -1,0 +1,113 @@
+"""Signals as read back: the latest state of pairs, what changed, and how strong the evidence is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from schemas.safety import SignalChange, SignalState
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFilter:
+    """Which pairs to show; patterns may hold * and ?, and ignore case."""
+
+    drug: str = "*"
+    event: str = "*"
+    pipeline: str = "*"
+    preset: str | None = None
+    serious: bool = False
+
+    def takes(self, state: SignalState, preset: str | None = None) -> bool:
+        """Return whether a state is wanted, of a change under ``preset`` if one is given."""
+        texts = ((state.drug, self.drug), (state.event, self.event), (state.pipeline, self.pipeline))
+        if not all(fnmatchcase(text.casefold(), pattern.casefold()) for text, pattern in texts):
+            return False
+        if self.serious and not state.serious:
+            return False
+        presets = state.presets if preset is None else [preset]
+        return self.preset is None or self.preset in presets
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How strong the evidence is, as a sum whose parts can be seen (after vigiRank, Caster et al. 2014).
+
+    ``disproportionality`` is IC025 on its log2 scale, at least -1 and at most 4; ``presets`` half a point for each that is met;
+    ``reports`` up to one point at 30 reports; ``seriousness`` one point if all are serious.
+    """
+
+    disproportionality: float
+    presets: float
+    reports: float
+    seriousness: float
+
+    @property
+    def total(self) -> float:
+        """Return the sum."""
+        return self.disproportionality + self.presets + self.reports + self.seriousness
+
+    @classmethod
+    def of(cls, state: SignalState) -> Evidence:
+        """Weigh a state."""
+        ic025 = -1.0 if state.ic025 is None else min(max(state.ic025, -1.0), 4.0)
+        return cls(
+            ic025,
+            0.5 * len(state.presets),
+            min(state.n / 30, 1.0),
+            state.serious / state.n if state.n else 0.0,
+        )
+
+
+def latest_states(values: Iterable[bytes | None]) -> dict[str, SignalState]:
+    """Return the last state of every pair by its id, from records in order."""
+    decode = msgspec.json.Decoder(SignalState).decode
+    found: dict[str, SignalState] = {}
+    for value in values:
+        if value:
+            state = decode(value)
+            found[state.id] = state
+    return found
+
+
+def changes(values: Iterable[bytes | None]) -> list[SignalChange]:
+    """Return the steps of signals, each id once, in order."""
+    decode = msgspec.json.Decoder(SignalChange).decode
+    found = {change.id: change for change in (decode(value) for value in values if value)}
+    return list(found.values())
+
+
+def ranked(states: Iterable[SignalState]) -> list[SignalState]:
+    """Return states from the strongest evidence to the weakest; ties go by id."""
+    return sorted(states, key=lambda state: (-Evidence.of(state).total, state.id))
+
+
+def detected_issue(change: SignalChange) -> dict[str, Any]:
+    """Return a step as a FHIR R4 DetectedIssue resource about no patient: counts and measures alone."""
+    state = change.state
+    measures = {
+        name: value
+        for name in ("prr", "ror", "ic", "ic025", "ebgm", "eb05", "expected")
+        if (value := getattr(state, name)) is not None
+    }
+    detail = f"{state.drug} and {state.event}: {state.n} of {state.total} {state.unit}, {change.preset} {change.step}"
+    return {
+        "resourceType": "DetectedIssue",
+        "identifier": [{"system": "urn:tidewatch:signal", "value": change.id}],
+        "status": "preliminary" if change.step != "closed" else "cancelled",
+        "code": {"text": "signal of disproportionate reporting"},
+        "severity": "high" if state.serious else "moderate",
+        "identifiedDateTime": _iso(change.time),
+        "detail": detail,
+        "evidence": [{"code": [{"text": f"{name} = {value:.6g}"}]} for name, value in measures.items()],
+    }
+
+
+def _iso(ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
