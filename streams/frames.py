@@ -16,6 +16,9 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
+_FAR = 1 << 62
+
+
 @dataclass(frozen=True, slots=True)
 class Firing:
     """Windows to publish, arrays of shape (k,) parallel to the groups of ``closed``.
@@ -98,13 +101,14 @@ class TumblingFrames:
     def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
         """Add rows to their windows."""
         start = time - time % self._size
-        for opening in np.unique(start).tolist():
-            mine = np.flatnonzero(start == opening)
+        first, last = int(start.min(initial=_FAR)), int(start.max(initial=-_FAR))
+        for opening in [first] if first == last else np.unique(start).tolist():
+            mine = slice(None) if first == last else np.flatnonzero(start == opening)
             window = self._windows.get(opening)
             if window is None:
                 window = self._windows[opening] = Window(opening)
                 # Its end has passed without a row: there is no revision 0, all of it is late but allowed.
-                window.fired = opening + self._size <= int(before[mine[0]])
+                window.fired = opening + self._size <= int(before[mine][0])
             window.update(group[mine], value[mine], time[mine], codes[mine])
 
     def due(self, watermark: int) -> Iterator[Firing]:

@@ -18,7 +18,7 @@ class Groups:
     """The persistent dictionary from label values to codes, in order of first appearance."""
 
     def __init__(self, by: tuple[str, ...], keep: tuple[str, ...]) -> None:
-        self._by, self._keep = by, keep
+        self._by, self._keep, self._label_names = by, keep, by + keep
         self._codes: dict[tuple[str, ...], int] = {}
         self.kept: list[tuple[str, ...]] = []
         self.keys: list[bytes] = []
@@ -56,7 +56,7 @@ class Groups:
 
     def labels(self, code: int) -> dict[str, str]:
         """Return the labels of a group."""
-        return dict(zip(self._by + self._keep, self.kept[code], strict=True))
+        return dict(zip(self._label_names, self.kept[code], strict=True))
 
     def rows(self, start: int) -> list[tuple[str, ...]]:
         """Return the labels of the groups from ``start`` on, for a snapshot."""

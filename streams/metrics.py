@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter as Counted
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry
@@ -86,13 +87,16 @@ class Metrics:
             self.watermark.labels(batch.topic, batch.partition).set(watermark / 1000)
         self.emitted(outputs)
 
-    def emitted(self, outputs: Iterable[Output]) -> None:
+    def emitted(self, outputs: Collection[Output]) -> None:
         """Count the outputs of a task by kind, and dead letters by stage and code."""
+        kinds = Counted(output.kind for output in outputs)
+        for kind, count in kinds.items():
+            self.results.labels(kind).inc(count)
+        self.late.inc(kinds["late"])
+        if not kinds["dead"]:
+            return
         for output in outputs:
-            self.results.labels(output.kind).inc()
-            if output.kind == "late":
-                self.late.inc()
-            elif output.kind == "dead":
+            if output.kind == "dead":
                 code = _code(header(output.headers, CODE))
                 self.dead.labels(code).inc()
                 self.error(header(output.headers, STAGE) or "decode", code)

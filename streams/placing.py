@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from schemas.partitioning import partition_of
 from streams.task import Output
 from streams.transactions import Record
 
 
-@dataclass(slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """An output together with the topic it goes to."""
 
     topic: str

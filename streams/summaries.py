@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -15,18 +16,33 @@ from streams.sketches.mapping import LogMapping
 from streams.task import Output
 
 
+def _levels_of(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Return a struct that takes one number for each level and is encoded like the dict of them, several times as fast."""
+    fields = [(f"level_{i}", float) for i in range(len(names))]
+    rename = {f"level_{i}": name for i, name in enumerate(names)}
+    return msgspec.defstruct("Levels", fields, rename=rename, frozen=True, gc=False)
+
+
+@cache
+def _by_position() -> type[msgspec.Struct]:
+    """Return a struct that is encoded like ``WindowSummary`` but takes its fields by position."""
+    fields = [(field.name, object) for field in msgspec.structs.fields(WindowSummary)]
+    return msgspec.defstruct("Summary", fields, frozen=True, gc=False)
+
+
 class Summaries:
     """Makes the summaries of one pipeline or roll-up, named ``name`` in their ids."""
 
     def __init__(self, name: str, groups: Groups, mapping: LogMapping, levels: Sequence[float]) -> None:
         self._name, self._groups, self._mapping = name, groups, mapping
         self._levels = np.array(levels)
-        self._level_names = [f"{level:g}" for level in levels]
+        self._levels_of = _levels_of(tuple(f"{level:g}" for level in levels))
+        self._summary = _by_position()
         self._encode = msgspec.json.Encoder().encode
 
     def of(self, firing: Firing) -> list[Output]:
         """Return one result for each group of the windows, in their order."""
-        groups, names, closed = self._groups, self._level_names, firing.closed
+        groups, closed = self._groups, firing.closed
         low, high = closed.floats["min"], closed.floats["max"]
         levels = quantiles_many(
             self._mapping, closed.indptr, closed.codes, closed.counts, low, high, self._levels
@@ -38,29 +54,14 @@ class Summaries:
             closed.variance.tolist(), low.tolist(), high.tolist(), closed.floats["first"].tolist(),
             closed.floats["last"].tolist(), strict=True,
         )  # fmt: skip
-        outputs = []
-        for i, row in enumerate(aggregates):
-            start, end, revision, group, count, total, mean, variance, lowest, highest, first, last = row
-            name = groups.names[group]
-            summary = WindowSummary(
-                id=f"{self._name}|{name}|{start}|{end}|{revision}",
-                pipeline=self._name,
-                group=name,
-                labels=groups.labels(group),
-                start=start,
-                end=end,
-                revision=revision,
-                count=count,
-                sum=total,
-                mean=mean,
-                variance=variance,
-                min=lowest,
-                max=highest,
-                first=first,
-                last=last,
-                quantiles=dict(zip(names, levels[i], strict=True)),
-                alpha=self._mapping.alpha,
-                sketch=sketches[i],
-            )
-            outputs.append(Output("result", groups.keys[group], self._encode(summary)))
+        name, names, labels, keys = self._name, groups.names, groups.labels, groups.keys
+        encode, alpha, outputs = self._encode, self._mapping.alpha, []
+        for row, level, sketch in zip(aggregates, levels, sketches, strict=True):
+            start, end, revision, group, *numbers = row
+            text = names[group]
+            summary = self._summary(
+                f"{name}|{text}|{start}|{end}|{revision}", name, text, labels(group), start, end, revision, *numbers,
+                self._levels_of(*level), alpha, sketch,
+            )  # fmt: skip
+            outputs.append(Output("result", keys[group], encode(summary)))
         return outputs

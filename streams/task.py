@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
+
+import msgspec
 
 from schemas.columns import Columns
 
@@ -13,8 +14,7 @@ Reach = Literal["same", "key", "all"]
 Blocks = dict[str, bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, gc=False):
     """One record to publish; the engine maps ``kind`` to a topic and ``to`` to a partition.
 
     ``same`` is the partition of the task itself, ``key`` that of the key by murmur2, ``all`` is every partition.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.errors import FencedError
 from streams.failpoints import failpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record to write to an explicit partition."""
 
     topic: str

@@ -190,9 +190,11 @@ class WindowTask:
     ) -> None:
         if not len(used):
             return
-        group = self._groups.encode(columns.take(used, columns.start, columns.next))
-        value, time = value[used], time[used]
-        self._frames.add(group, value, time, self._mapping.index(value), before[used])
+        if len(used) < len(columns):
+            columns = columns.take(used, columns.start, columns.next)
+            value, time, before = value[used], time[used], before[used]
+        group = self._groups.encode(columns)
+        self._frames.add(group, value, time, self._mapping.index(value), before)
         self._watch.rows(group, time, value, used.astype(np.int64), after[used])
 
     def _fire(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -51,6 +52,10 @@ def run_worker(
     registry = CollectorRegistry()
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
     say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")
+    # What is loaded now lives as long as the process; collecting it again and again would stall every partition.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     engine = Engine(config, stages, partitions, Metrics(registry), _refuse)
     _follow_rules(config, pipelines, engine)
     with tempfile.TemporaryDirectory(prefix="tidewatch-worker-") as directory:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.results import WindowSummary
 from streams.window_task import WindowTask
 from tests.streams.windowing import (
     Row,
@@ -76,3 +78,13 @@ def test_result_ids_are_deterministic_and_unambiguous() -> None:
     task = WindowTask(pipeline())
     outputs = task.process(columns([("c/d", 1, 1.0), ("a", 30, 1.0)]))
     assert [s.id for s in summaries(outputs)] == ["p|c%2Fd/x|0|10|0"]
+
+
+def test_a_result_is_encoded_as_its_type_is() -> None:
+    task = WindowTask(pipeline())
+    outputs = task.process(columns([("c/d", 1, 1.0), ("c/d", 2, -3.5), ("a", 30, 1.0)]))
+    for output in outputs:
+        if output.kind == "result":
+            assert output.value == msgspec.json.encode(
+                msgspec.json.decode(output.value or b"", type=WindowSummary)
+            )
