@@ -20,6 +20,7 @@ _GROUPS = (
     "monitor",
     "demo",
     "console",
+    "plot",
     "bench",
     "bench_nab",
     "signals",
