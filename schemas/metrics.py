@@ -163,7 +163,7 @@ SINK_DISCARDED: Final = Metric(
     "sink",
     "counter",
     "tidewatch_sink_discarded",
-    "Records that a sink left out on purpose: not readable, not wanted, or replaced by a newer one of the same batch.",
+    "Records that a sink left out on purpose, as not readable or not wanted.",
     ("sink", "reason"),
 )
 SINK_WRITE_SECONDS: Final = Metric(

@@ -31,7 +31,7 @@ class Sink(Protocol):
         """Make the target ready; called once before the first batch, again after back-pressure."""
 
     def write(self, batch: Sequence[Result]) -> int:
-        """Write a batch, durably and whole, before returning; return how many results the target now holds of it.
+        """Write a batch, durably and whole, before returning; return how many of its results the target was to have.
 
         Raises:
             BackPressureError: not now; the same batch is offered again. Part of it may have been written.

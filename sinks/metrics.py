@@ -20,7 +20,7 @@ from schemas.metrics import (
 )
 
 Stage = Literal["decode", "write", "commit"]
-Discarded = Literal["unreadable", "unwanted", "replaced"]
+Discarded = Literal["unreadable", "unwanted"]
 
 WRITE_CODES: Final = ("unavailable", "no_space", "rejected", "other")
 """Why a target did not take a batch: away for now, full, refusing it, or something else."""

@@ -16,6 +16,7 @@ from sinks.contract import Result, Sink
 from sinks.decoding import Decoder, decode
 from sinks.errors import BackPressureError, TopicError
 from sinks.metrics import SinkMetrics
+from sinks.reader import EARLIEST, LATEST, TIMEOUT
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class SinkRunner:
     Delivery: effectively once. Offsets are committed only after the sink has the batch for certain, so a crash at any
     point loses nothing; what is written again after it is the same by id, which the sink absorbs. Under back-pressure
     reading stops, the membership stays, and the same batch is offered again, for ever. Records that are no results are
-    counted and left out.
+    counted and left out. A group that has never committed begins at ``start``, ``earliest`` or ``latest``.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class SinkRunner:
         metrics: SinkMetrics,
         *,
         limits: SinkLimits | None = None,
+        start: str = EARLIEST,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._decoders = decoders
         self._sink = sink
         self._metrics = metrics
         self._limits = limits or SinkLimits()
+        self._start = start
         self._monotonic = monotonic
         self._pending: list[Result] = []
         self._positions: dict[Place, int] = {}
@@ -78,7 +81,7 @@ class SinkRunner:
             KafkaException: no broker answers at first.
         """
         try:
-            self._check()
+            self._settle_start()
             if self._insist(self._sink.setup, stopping):
                 self._consumer.subscribe(
                     list(self._decoders), on_assign=self._assigned, on_revoke=self._revoked
@@ -89,11 +92,22 @@ class SinkRunner:
             self._consumer.close()
             self._sink.close()
 
-    def _check(self) -> None:
-        known = self._consumer.list_topics(timeout=30).topics
+    def _settle_start(self) -> None:
+        """Check the topics and, if only new records are wanted, commit where they begin before anything is read.
+
+        Left to the reader's own reset, records that come before its first commit would be skipped if it died.
+        """
+        known = self._consumer.list_topics(timeout=TIMEOUT).topics
         missing = [topic for topic in self._decoders if topic not in known]
         if missing:
             raise TopicError(f"no topic {', '.join(missing)}; make it with `tidewatch topics create`")
+        if self._start == LATEST:
+            places = [TopicPartition(topic, p) for topic in self._decoders for p in known[topic].partitions]
+            new = [place for place in self._consumer.committed(places, timeout=TIMEOUT) if place.offset < 0]
+            for place in new:
+                _, place.offset = self._consumer.get_watermark_offsets(place, timeout=TIMEOUT)
+            if new:
+                self._consumer.commit(offsets=new, asynchronous=False)
 
     def _step(self, stopping: Event) -> None:
         self._take(self._consumer.consume(self._limits.batch, self._limits.linger))
@@ -127,6 +141,7 @@ class SinkRunner:
             started = self._monotonic()
             written = self._sink.write(self._pending)
             self._metrics.wrote(written, self._monotonic() - started)
+            self._metrics.discarded("unwanted", len(self._pending) - written)
 
     def _insist(self, action: Callable[[], None], stopping: Event) -> bool:
         """Do something until back-pressure lets it pass; tell whether it was done before ``stopping``."""

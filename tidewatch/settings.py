@@ -54,6 +54,15 @@ class Settings(BaseSettings):
     maven_repository: str | None = Field(
         default=None, description="Maven mirror to fetch the local Kafka's jars from"
     )
+    postgres_dsn: SecretStr | None = Field(
+        default=None, description="PostgreSQL for results, postgresql://user:password@host/db; never printed"
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None, description="web service to post alerts to; never printed"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="secret that signs webhook requests; never printed"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="what workers log"
     )

@@ -14,6 +14,7 @@ _GROUPS = (
     "broker",
     "topics",
     "alerts",
+    "sink",
     "worker",
     "replay",
     "simulate",
