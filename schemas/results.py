@@ -83,3 +83,15 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     key: bytes | None
     value: bytes | None
+
+
+class ReplayedLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter that was sent again, so that it never is a second time.
+
+    ``id`` is the dead letter's, ``topic`` where it went, ``time`` when, in milliseconds; ``edited`` if its value was mended first.
+    """
+
+    id: str
+    topic: str
+    time: int
+    edited: bool = False

@@ -13,12 +13,12 @@ import msgspec
 from schemas.contributions import Contribution
 from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
-from schemas.results import Alert, WindowSummary
+from schemas.results import Alert, ReplayedLetter, WindowSummary
 from schemas.safety import SafetyReport, SignalChange, SignalState
 
 Partitioner = Literal["murmur2", "source"]
 Cleanup = Literal["delete", "compact"]
-Role = Literal["source", "result", "dead", "late", "checkpoint", "rules"]
+Role = Literal["source", "result", "dead", "late", "checkpoint", "rules", "control"]
 
 FOREVER: Final = None
 _LARGE: Final = 2 * 1_048_576
@@ -78,6 +78,10 @@ class TopicSpec:
         return replace(self, partitions=partitions)
 
 
+REPLAYED_LETTERS: Final = "tidewatch.letter.replayed.v1"
+PROBES: Final = "tidewatch.probe.sent.v1"
+
+
 def late_topic(topic: str) -> str:
     """Return the topic that takes the late events of ``topic``."""
     return f"{topic}.late"
@@ -124,6 +128,9 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec(
         "pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER, partitions=1
     ),
+    # What keeps a dead letter from being sent twice, and what tells how far a broker's clock is off.
+    TopicSpec(REPLAYED_LETTERS, "control", ReplayedLetter, "id", "murmur2", FOREVER, "compact"),
+    TopicSpec(PROBES, "control", None, "id", "murmur2", timedelta(hours=1)),
 )
 
 

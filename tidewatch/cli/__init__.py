@@ -15,6 +15,8 @@ _GROUPS = (
     "topics",
     "alerts",
     "sink",
+    "dlq",
+    "doctor",
     "worker",
     "replay",
     "simulate",
