@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import cache
 
 import typer
+
+from tidewatch.exits import Exit
 
 app = typer.Typer(name="tidewatch", no_args_is_help=True, add_completion=True, rich_markup_mode="markdown")
 
@@ -39,5 +42,15 @@ def commands() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line."""
-    commands()()
+    """Run the command line; a setting that makes no sense is told by its name."""
+    try:
+        commands()()
+    except ValueError as error:
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            raise
+        for problem in error.errors(include_url=False, include_context=False, include_input=False):
+            variable = "TIDEWATCH_" + "_".join(map(str, problem["loc"])).upper()
+            typer.echo(f"error: {variable}: {problem['msg']}", err=True)
+        sys.exit(Exit.USAGE)
