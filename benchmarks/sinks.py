@@ -141,7 +141,7 @@ def main(count: int) -> None:
                 "machine": f"{platform.machine()}, Python {platform.python_version()}",
             }
         finally:
-            server.stop()
+            server.cleanup()
     sys.stdout.write(json.dumps(measured, indent=2) + "\n")
 
 

@@ -62,7 +62,7 @@ class Postgres:
                 return
 
     def stop(self) -> None:
-        self._server.stop()
+        self._server.cleanup()
 
 
 @pytest.fixture(scope="session")
