@@ -7,11 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from sinks.signing import SIGNATURE, TIMESTAMP, signature
-from tests.sinks.results import alert
-from tests.sinks.test_webhook import results
 
 PAGE = Path(__file__).parents[2] / "docs" / "sinks.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -22,18 +18,6 @@ def block(name: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     exec(compile(code, PAGE, "exec"), names)
     return names
-
-
-def test_the_sink_of_ones_own_takes_a_result_twice_as_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    sink = block("class SqliteSink")["SqliteSink"]()
-    sink.setup()
-    for _ in range(2):
-        assert sink.write(results(alert(0), alert(1))) == 2
-    assert sink.db.execute("SELECT count(*) FROM alert").fetchall() == [(2,)]
-    sink.close()
 
 
 def test_the_receiver_tells_signed_requests_from_others() -> None:
