@@ -74,8 +74,8 @@ class TopicSpec:
         )
 
     def with_partitions(self, partitions: int) -> TopicSpec:
-        """Return the same topic with another number of partitions."""
-        return replace(self, partitions=partitions)
+        """Return the same topic with another number of partitions; one that is declared with a single one keeps it."""
+        return self if self.partitions == 1 else replace(self, partitions=partitions)
 
 
 REPLAYED_LETTERS: Final = "tidewatch.letter.replayed.v1"

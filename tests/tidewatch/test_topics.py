@@ -33,6 +33,11 @@ def test_a_topic_as_declared_differs_in_nothing() -> None:
     assert topics.drift(all_topics(), {each.name: observed(each) for each in all_topics()}) == []
 
 
+def test_another_number_of_partitions_is_not_for_topics_that_need_a_single_one() -> None:
+    assert spec("a").with_partitions(8).partitions == 8
+    assert spec("a", partitions=1).with_partitions(8).partitions == 1
+
+
 def test_each_difference_is_told_once_with_its_remedy() -> None:
     a, b, c = spec("a"), spec("b"), spec("c", retention=DAY)
     there = {
