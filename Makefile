@@ -24,10 +24,12 @@ test-reference: $(READY) ## tests against reference data, which TIDEWATCH_REFDAT
 chaos: $(READY) ## kill workers and brokers for a while; results must not change
 	$(BIN)/python -m pytest -m chaos
 
-lint: $(READY) ## ruff (rules and format) and mypy --strict
+lint: $(READY) ## ruff (rules and format), mypy --strict, and the generated command reference
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python -m tidewatch.cli.reference | cmp --quiet - docs/cli.md || { \
+		echo "docs/cli.md is out of date; run: $(BIN)/python -m tidewatch.cli.reference > docs/cli.md" >&2; exit 1; }
 
 bench: $(READY) ## throughput against stock Faust and Kafka Streams on the same broker (under 15 minutes)
 	$(BIN)/tidewatch bench throughput
