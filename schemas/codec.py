@@ -59,8 +59,16 @@ class Decoder:
     memory of its own; it is forgotten when it grows past ``max_texts``, as made-up labels would make it.
     """
 
-    def __init__(self, event: EventType, *, limits: Limits = LIMITS, max_texts: int = 4_000_000) -> None:
+    def __init__(
+        self,
+        event: EventType,
+        *,
+        limits: Limits = LIMITS,
+        partitions: int | None = None,
+        max_texts: int = 4_000_000,
+    ) -> None:
         self._event, self._limits, self._max_texts = event, limits, max_texts
+        self._partitions = partitions
         self._memory = threading.local()
 
     def __call__(self, batch: RawBatch) -> Columns:
@@ -68,7 +76,7 @@ class Decoder:
         lexicon: Lexicon | None = getattr(self._memory, "lexicon", None)
         if lexicon is None or len(lexicon) > self._max_texts:
             lexicon = self._memory.lexicon = lexicon_of(self._event)
-        return decode(batch, self._event, limits=self._limits, lexicon=lexicon)
+        return decode(batch, self._event, limits=self._limits, partitions=self._partitions, lexicon=lexicon)
 
 
 def _sizes(values: Sequence[bytes | None]) -> Int64s:

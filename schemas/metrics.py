@@ -135,6 +135,14 @@ PARTITION_STOPPED: Final = Metric(
 REBALANCES: Final = Metric(
     "worker", "counter", "tidewatch_rebalance", "Assignments of partitions to this worker."
 )
+REBALANCE_PAUSE: Final = Metric(
+    "worker",
+    "histogram",
+    "tidewatch_rebalance_pause_seconds",
+    "Time from giving up its partitions in a rebalance to working again on one of those assigned then.",
+    (),
+    "seconds",
+)
 FENCED: Final = Metric(
     "worker", "counter", "tidewatch_fenced", "Partitions lost to another worker while working on them."
 )

@@ -14,6 +14,7 @@ from streams.fetcher import Delivery
 from streams.transport import BATCH_CODEC
 
 POSITIONS_EVERY = 1.0
+PARTITIONS_EVERY = 5.0
 
 
 def create_app(engine: Engine, *, datadir: str) -> faust.App:
@@ -27,7 +28,7 @@ def create_app(engine: Engine, *, datadir: str) -> faust.App:
         broker_credentials=credentials(config.connection),
         broker_session_timeout=config.session_timeout,
         broker_heartbeat_interval=max(config.session_timeout / 5, 0.2),
-        broker_max_poll_interval=3600.0,
+        broker_max_poll_interval=2 * config.session_timeout,  # the member never looks idle, see the transport
         topic_allow_declare=False,
         topic_disable_leader=True,
         store="memory://",
@@ -46,6 +47,10 @@ def create_app(engine: Engine, *, datadir: str) -> faust.App:
         await app.consumer.publish_positions(
             {tp: n for tp, n in positions.items() if tp in app.consumer.assignment()}
         )
+
+    @app.timer(PARTITIONS_EVERY)
+    async def watch_partitions() -> None:
+        await engine.check_partitions()
 
     return app
 

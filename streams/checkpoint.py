@@ -8,13 +8,15 @@ record while discarding outputs, go on from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from streams.errors import IncompatibleCheckpointError, StoppingError
+from streams.positions import FORBIDDEN, log_range
 from streams.task import Blocks
 
 FORMAT = 1
@@ -69,26 +71,48 @@ class Restored:
         """Take the next record of the partition."""
         kind = key[:1]
         if kind == PROGRESS:
-            self.progress = msgspec.msgpack.decode(value, type=Progress)
+            self.progress = decode_progress(value)
             self.controls.extend(self.progress.controls)
         elif kind == BLOCK:
             self.blocks[key[9:].decode(), int.from_bytes(key[1:9], "big")] = value
         elif kind == MANIFEST:
-            manifest = msgspec.msgpack.decode(value, type=Manifest)
+            manifest = decode_manifest(value)
             self.manifest = manifest
             self.blocks = {
                 entry: self.blocks[entry] for entry in manifest.blocks.items() if entry in self.blocks
             }
             self.controls = []  # those before the manifest are in its state
 
+    @property
+    def missing(self) -> list[str]:
+        """Blocks that the newest manifest lists but the partition no longer holds."""
+        listed = {} if self.manifest is None else self.manifest.blocks
+        return [name for name, transaction in listed.items() if (name, transaction) not in self.blocks]
+
     def state(self, topic: str) -> dict[str, bytes]:
-        """Return the blocks of the task on ``topic``."""
-        prefix = topic + "\0"
-        return {
-            name.removeprefix(prefix): value
-            for (name, _), value in self.blocks.items()
-            if name.startswith(prefix)
-        }
+        """Return the blocks of the task on ``topic``, those that were split joined again."""
+        joined: dict[str, bytes] = {}
+        for (entry, _), value in sorted(self.blocks.items()):
+            of_topic, name, *_ = entry.split("\0")
+            if of_topic == topic:
+                joined[name] = joined.get(name, b"") + value
+        return joined
+
+
+def decode_progress(value: bytes) -> Progress:
+    """Read a progress record."""
+    return msgspec.msgpack.decode(value, type=Progress)
+
+
+def decode_manifest(value: bytes) -> Manifest:
+    """Read a manifest; raise IncompatibleCheckpointError where another format wrote it."""
+    try:
+        return msgspec.msgpack.decode(value, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise IncompatibleCheckpointError(
+            f"The checkpoint has a format that this version does not know ({error}). Run the version that wrote it, start side "
+            "by side under another --app-id, or run 'tidewatch reset --to earliest' (or a time) to recompute."
+        ) from error
 
 
 def progress_record(progress: Progress) -> tuple[bytes, bytes]:
@@ -99,6 +123,11 @@ def progress_record(progress: Progress) -> tuple[bytes, bytes]:
 def block_key(topic: str, name: str, transaction: int) -> bytes:
     """Return the key of a block of the task on ``topic`` written by ``transaction``."""
     return BLOCK + transaction.to_bytes(8, "big") + f"{topic}\0{name}".encode()
+
+
+def part_name(name: str, part: int) -> str:
+    """Return the name of a part of a block that is too large for one record; the first part has the block's own."""
+    return f"{name}\0{part:04d}" if part else name
 
 
 @dataclass(slots=True)
@@ -122,9 +151,9 @@ class StateLedger:
         for topic, blocks in changes.items():
             for name, value in blocks.items():
                 entry = f"{topic}\0{name}"
-                if value is None:
-                    live.pop(entry, None)
-                else:
+                if "\0" not in name:
+                    _drop(live, entry)
+                if value is not None:
                     live[entry] = transaction
         return live
 
@@ -137,18 +166,30 @@ class StateLedger:
             self.delta_bytes += size
 
 
-def read_checkpoint(
-    connection: Mapping[str, str | int], topic: str, partition: int, timeout: float = 60.0
-) -> Restored:
-    """Read one checkpoint partition to its end.
+def _drop(live: dict[str, int], entry: str) -> None:
+    part = 0
+    while live.pop(part_name(entry, part), None) is not None:
+        part += 1
 
-    Call it after ``init_transactions()`` of the partition's own producer: then nobody else can append to it.
+
+def read_checkpoint(
+    connection: Mapping[str, str | int],
+    topic: str,
+    partition: int,
+    keep_trying: Callable[[], bool] = lambda: True,
+) -> Restored:
+    """Read one checkpoint partition to its present end, waiting for Kafka while ``keep_trying()`` says so.
+
+    An owner calls it after ``init_transactions()`` of the partition's own producer: then nobody else can append to it.
 
     Raises:
+        IncompatibleCheckpointError: another format wrote it, or part of the newest state is gone.
+        StoppingError: there is no more time to wait.
         KafkaException: the broker cannot be read.
     """
     consumer = Consumer(
         {
+            "log_level": 3,
             **connection,
             "group.id": "tidewatch-restore",
             "enable.auto.commit": False,
@@ -160,17 +201,27 @@ def read_checkpoint(
         }
     )
     restored = Restored()
+    end = log_range(connection, topic, partition, isolation="read_committed").high
     try:
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
-        consumer.assign([TopicPartition(topic, partition, low)])
-        while True:
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        while keep_trying():
             for message in consumer.consume(1_000, 0.5):
                 error = message.error()
-                if error is None:
+                if error is None and int(message.offset() or 0) < end:
                     restored.take(message.key() or b"", message.value() or b"")
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return restored
-                elif not error.retriable():
+                elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                    return _whole(restored, topic, partition)
+                elif error.code() in FORBIDDEN:
                     raise KafkaException(error)
+        raise StoppingError(f"partition {partition} stopped while it read its checkpoint")
     finally:
         consumer.close()
+
+
+def _whole(restored: Restored, topic: str, partition: int) -> Restored:
+    if restored.missing:
+        raise IncompatibleCheckpointError(
+            f"{topic}[{partition}] has lost {len(restored.missing)} blocks of its newest state, such as {restored.missing[0]!r}: "
+            "was its retention changed? Run 'tidewatch reset --to earliest' (or a time) to recompute."
+        )
+    return restored

@@ -7,23 +7,43 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from confluent_kafka import KafkaException
+
+from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
-from streams.errors import FencedError, IncompatibleCheckpointError, PartitionCountError
+from streams.errors import (
+    BreakerOpenError,
+    FencedError,
+    HandlerError,
+    IncompatibleCheckpointError,
+    OutputRefusedError,
+    PartitionCountError,
+    PositionLostError,
+    StoppingError,
+)
+from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
 from streams.metrics import Metrics
+from streams.preflight import check_unchanged
 from streams.unit import Parked, Unit
 
 log = logging.getLogger(__name__)
 
-RESTART_AFTER = 1.0
+RESTART_AFTER, RESTART_AT_MOST = 1.0, 30.0
 STOP_TIMEOUT = 8.0
+# What a restart of the partition would only meet again.
+FINAL = (BreakerOpenError, HandlerError, PositionLostError)
 
 
 class Engine:
     """Start and stop units as the group assigns and revokes partitions.
 
-    Everything here runs on the event loop, but for ``_ended``, which units call from their threads. Assignment returns at once;
-    opening a unit (fencing, restoring) happens on its own thread, so heartbeats go on meanwhile.
+    Everything here runs on the event loop, but for ``_ended`` and ``_arrived``, which other threads call. Assignment returns at
+    once; opening a unit (fencing, restoring) happens on its own thread, so heartbeats go on meanwhile.
+
+    A unit that fails does not end the worker: it is started again where that can help, ever later, and else stays stopped until
+    the next assignment. Either way the metric ``tidewatch_partition_stopped`` is 1 until it works again, and the log says what to
+    do. ``on_fatal`` is called where no partition of this app may go on; ``rejoin`` asks the group who owns what.
     """
 
     def __init__(
@@ -43,8 +63,11 @@ class Engine:
         self._units: dict[int, Unit] = {}
         self._owned: set[int] = set()
         self._parked: dict[int, Parked] = {}
+        self._failures: dict[int, int] = {}
+        self._paused_since: float | None = None
+        self.rejoin: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._fetcher = Fetcher(config, self._arrived)
+        self._fetcher = Fetcher(config, self._arrived, metrics.buffered_bytes.set, self._fetching_failed)
         self._closing = threading.Event()
         self._rules: Mapping[str, str] = {}
 
@@ -57,15 +80,24 @@ class Engine:
         by_partition: dict[int, set[str]] = {}
         for topic, partition in sources:
             by_partition.setdefault(partition, set()).add(topic)
+        if any(partition >= self._partitions for partition in by_partition):
+            self._on_fatal(moved_keys(self.config.app_id, self._partitions, max(by_partition) + 1))
+            return
+        failpoint("assigned")
+        self._failures.clear()
         self._owned = {p for p, assigned in by_partition.items() if topics <= assigned}
         self._parked = {p: parked for p, parked in self._parked.items() if p in self._owned}
         self._metrics.rebalances.inc()
         self._metrics.owned(self._owned)
         for partition in sorted(self._owned):
-            self._start(partition)
+            self._start(partition, self._paused_since)
+        self._paused_since = None
 
     async def revoked(self) -> None:
         """Commit and close every unit; those that do not end in time are left to be fenced by the next owner."""
+        failpoint("revoked")
+        if self._units and self._paused_since is None:
+            self._paused_since = self.config.monotonic()
         self._owned = set()
         await self._stop_units()
 
@@ -100,11 +132,18 @@ class Engine:
             if position >= 0
         }
 
+    async def check_partitions(self) -> None:
+        """Stop the app where its sources have got more partitions: keys have moved between them."""
+        try:
+            await asyncio.to_thread(check_unchanged, self.config, self.stages, self._partitions)
+        except PartitionCountError as error:
+            self._on_fatal(error)
+
     def _arrived(self, delivery: Delivery) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.arrivals.put_nowait, delivery)
 
-    def _start(self, partition: int) -> None:
+    def _start(self, partition: int, paused_since: float | None = None) -> None:
         if partition in self._units or partition not in self._owned or self._closing.is_set():
             return
         parked = self._parked.pop(partition, None)
@@ -117,6 +156,7 @@ class Engine:
             self._metrics,
             self._ended,
             parked,
+            paused_since,
         )
         self._units[partition] = unit
         unit.rules = self._rules
@@ -124,9 +164,10 @@ class Engine:
 
     async def _stop_units(self) -> None:
         units, self._units = list(self._units.values()), {}
+        within = min(STOP_TIMEOUT, 0.8 * self.config.session_timeout)
         for unit in units:
-            unit.stop()
-        deadline = self.config.monotonic() + STOP_TIMEOUT
+            unit.stop(within)
+        deadline = self.config.monotonic() + within
         for unit in units:
             await asyncio.to_thread(unit.join, max(deadline - self.config.monotonic(), 0.0))
             if unit.is_alive():
@@ -138,28 +179,40 @@ class Engine:
         if error is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._failed, unit, error)
 
+    def _fetching_failed(self, error: BaseException) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_fatal, error)
+
     def _failed(self, unit: Unit, error: BaseException) -> None:
-        if self._units.get(unit.partition) is unit:
-            del self._units[unit.partition]
+        partition = unit.partition
+        if self._units.get(partition) is not unit:  # abandoned or revoked: another owner has gone on
+            log.warning("partition %d: an earlier owner ended: %s", partition, error)
+            return
+        del self._units[partition]
+        self._metrics.stopped(partition)
         if isinstance(error, IncompatibleCheckpointError | PartitionCountError):
             self._on_fatal(error)
         elif isinstance(error, FencedError):
-            log.warning("partition %d was taken over: %s", unit.partition, error)
-            self._metrics.fenced.inc()
-            self._again(unit.partition)
-        elif _transient(error):
-            log.warning("partition %d lost Kafka, starting it again: %s", unit.partition, error)
-            self._again(unit.partition)
+            self._fenced(partition, error)
+        elif isinstance(error, FINAL):
+            log.error("partition %d is stopped: %s", partition, error)
+        elif isinstance(error, KafkaException | OutputRefusedError | StoppingError):
+            self._again(unit, f"partition {partition} cannot go on: {error}")
         else:
-            log.error("partition %d is stopped: %s", unit.partition, error, exc_info=error)
-            self._metrics.stopped(unit.partition)
+            log.error("partition %d is stopped by an error of the program", partition, exc_info=error)
 
-    def _again(self, partition: int) -> None:
+    def _fenced(self, partition: int, error: FencedError) -> None:
+        """Let go of the partition and ask the group: to start again would fence its rightful owner."""
+        log.warning("partition %d was taken over, joining the group anew: %s", partition, error)
+        self._metrics.fenced.inc()
+        self._owned.discard(partition)
+        self.rejoin()
+
+    def _again(self, unit: Unit, why: str) -> None:
+        partition = unit.partition
+        failures = 0 if unit.ready.is_set() else self._failures.get(partition, 0)
+        self._failures[partition] = failures + 1
+        wait = min(RESTART_AFTER * 2**failures, RESTART_AT_MOST)
+        log.warning("%s; trying again in %.0f s", why, wait)
         if self._loop is not None:
-            self._loop.call_later(RESTART_AFTER, self._start, partition)
-
-
-def _transient(error: BaseException) -> bool:
-    from confluent_kafka import KafkaException
-
-    return isinstance(error, KafkaException)
+            self._loop.call_later(wait, self._start, partition)

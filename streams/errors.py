@@ -33,3 +33,15 @@ class BreakerOpenError(EngineError):
 
 class HandlerError(EngineError):
     """The task failed and no single row explains it."""
+
+
+class OutputRefusedError(EngineError):
+    """Kafka will never take an output as it is: too large, not allowed, or its topic is gone."""
+
+    def __init__(self, message: str, *, too_large: bool = False) -> None:
+        super().__init__(message)
+        self.too_large = too_large
+
+
+class StoppingError(EngineError):
+    """The worker is told to stop while it waits for Kafka; the next owner goes on from the checkpoint."""

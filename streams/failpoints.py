@@ -6,9 +6,12 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
 POINTS: Final = (
+    "assigned",
+    "revoked",
     "restore-begin",
     "restore-read",
     "replay",
@@ -30,11 +33,15 @@ def failpoint(name: str, partition: int = -1) -> None:
     """Act if ``TIDEWATCH_FAILPOINT`` names this point.
 
     The variable reads ``point[:nth[:action[:partition]]]`` with action ``kill`` (SIGKILL, the default), ``stop`` (SIGSTOP)
-    or ``hang`` (this thread never returns). It is unset outside fault tests, where this costs one dictionary lookup.
+    or ``hang`` (this thread never returns); or ``@FILE``, where FILE comes to hold such a text once the test wants it. It is unset
+    outside fault tests, where this costs one dictionary lookup.
     """
     setting = os.environ.get("TIDEWATCH_FAILPOINT")
     if not setting:
         return
+    if setting.startswith("@"):
+        file = Path(setting[1:])
+        setting = file.read_text() if file.exists() else ""
     point, nth, action, only = (*setting.split(":"), "", "", "", "")[:4]
     if point != name or (only and int(only) != partition):
         return

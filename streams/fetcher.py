@@ -15,6 +15,17 @@ from schemas.packed import Packed
 from streams.config import EngineConfig
 from streams.intake import Event, Intake, Records, Settings, Source, open_intake
 
+UNREADABLE = frozenset(
+    {
+        KafkaError._AUTO_OFFSET_RESET,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
@@ -39,17 +50,22 @@ class Fetcher:
     """Fetch the partitions that tasks asked for and hand each batch to ``deliver``.
 
     A partition with more than its share of bytes under way leaves the fetch set until half of them are processed; the
-    others go on. ``deliver`` is called on the fetch thread. Only records of committed transactions are delivered.
+    others go on. ``deliver``, ``buffered`` (bytes under way) and ``failed`` (fetching has ended for good) are called on the fetch
+    thread. Only records of committed transactions are delivered.
     """
 
     def __init__(
         self,
         config: EngineConfig,
         deliver: Callable[[Delivery], None],
+        buffered: Callable[[int], None],
+        failed: Callable[[BaseException], None],
         intake: Callable[[Settings], Intake] = open_intake,
     ) -> None:
         self._config = config
         self._deliver = deliver
+        self._tell_buffered = buffered
+        self._failed = failed
         self._open = intake
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._feeds: dict[Source, _Feed] = {}
@@ -91,6 +107,12 @@ class Fetcher:
         self._wake.set()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # nothing may leave the thread unseen
+            self._failed(error)
+
+    def _work(self) -> None:
         config = self._config
         self._intake = self._open(
             {
@@ -140,11 +162,15 @@ class Fetcher:
         if feed is None or feed.ticket != delivery.ticket:
             return
         feed.buffered -= delivery.size
-        if self._buffered() <= self._config.worker_buffer_bytes // 2:
-            for name, other in self._feeds.items():
-                if other.paused and other.buffered <= self._config.partition_buffer_bytes // 2:
-                    other.paused = False
-                    self._intake.resume(name)
+        buffered = self._buffered()
+        self._tell_buffered(buffered)
+        roomy = buffered <= self._config.worker_buffer_bytes // 2
+        for name, other in self._feeds.items():
+            # One that has nothing under way goes on even where stuck ones hold all the room.
+            enough = self._config.partition_buffer_bytes // 2 if roomy else 0
+            if other.paused and other.buffered <= enough:
+                other.paused = False
+                self._intake.resume(name)
 
     def _buffered(self) -> int:
         return sum(feed.buffered for feed in self._feeds.values())
@@ -165,12 +191,16 @@ class Fetcher:
             batch = _empty(event.source, feed.next, reached)
             feed.next = reached
             self._deliver(Delivery(feed.ticket, batch, 0, at_end=True))
-        elif event.code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
+        elif event.code in UNREADABLE:
             batch = _empty(event.source, feed.next, feed.next)
             self._deliver(Delivery(feed.ticket, batch, 0, error=event.text))
 
     def _records(self, feed: _Feed, records: Records) -> None:
         n = len(records.offsets)
+        if int(records.offsets[0]) < feed.next:  # librdkafka went back, after a pause for example
+            self._intake.unassign(records.source)
+            self._intake.assign(records.source, feed.next)
+            return
         next_ = int(records.offsets[-1]) + 1
         batch = RawBatch(
             *records.source,
@@ -185,6 +215,7 @@ class Fetcher:
         feed.next = next_
         size = _bytes(records.values) + 100 * n
         feed.buffered += size
+        self._tell_buffered(self._buffered())
         full = feed.buffered > self._config.partition_buffer_bytes
         if not feed.paused and (full or self._buffered() > self._config.worker_buffer_bytes):
             feed.paused = True

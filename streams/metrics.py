@@ -26,6 +26,7 @@ from schemas.metrics import (
     LOST_RECORDS,
     PARTITION_STOPPED,
     POSITION,
+    REBALANCE_PAUSE,
     REBALANCES,
     RESTORE_SECONDS,
     RESULTS,
@@ -66,6 +67,7 @@ class Metrics:
         self.breaker_open = gauge(BREAKER_OPEN, registry)
         self.partition_stopped = gauge(PARTITION_STOPPED, registry)
         self.rebalances = counter(REBALANCES, registry)
+        self.rebalance_pause = histogram(REBALANCE_PAUSE, registry)
         self.fenced = counter(FENCED, registry)
         self.lost_records = counter(LOST_RECORDS, registry)
         self._start_at_zero()
@@ -119,6 +121,12 @@ class Metrics:
     def stopped(self, partition: int) -> None:
         """Mark an owned partition as stopped by an error."""
         self.partition_stopped.labels(partition).set(1)
+
+    def running(self, partition: int, paused: float | None) -> None:
+        """Mark an owned partition as running again, after a pause of so many seconds where a rebalance was the cause."""
+        self.partition_stopped.labels(partition).set(0)
+        if paused is not None:
+            self.rebalance_pause.observe(paused)
 
     def owned(self, partitions: Collection[int]) -> None:
         """Drop the series of partitions that are no longer owned, and take every owned one to be running."""

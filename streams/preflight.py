@@ -7,22 +7,30 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
-from streams.errors import MissingTopicError, PartitionCountError
+from streams.errors import EngineError, MissingTopicError, PartitionCountError
 
 
 def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], None]) -> int:
     """Wait for the broker, check every topic, make the checkpoint topic if it is missing; return the partition count.
 
     Raises:
+        EngineError: two stages read one topic.
         MissingTopicError: a topic is not there.
         PartitionCountError: topics that must be co-partitioned are not.
     """
-    admin = AdminClient(dict(config.connection))
+    admin = AdminClient({"log_level": 3, **config.connection})
     counts = _partition_counts(admin, config, say)
     sources = {stage.topic for stage in stages}
+    if len(sources) < len(stages):
+        raise EngineError(
+            "Two pipelines of one app read the same topic: run each under an --app-id of its own."
+        )
     outputs = {topic for stage in stages for topic in stage.outputs.values()}
     missing = sorted((sources | outputs) - counts.keys())
     if missing:
@@ -34,6 +42,9 @@ def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], 
         listing = ", ".join(f"{topic} has {counts[topic]}" for topic in sorted(sources))
         raise PartitionCountError(f"Source topics must have equally many partitions: {listing}.")
     (partitions,) = wanted
+    found = counts.get(config.checkpoint_topic)
+    if found is not None and found != partitions:
+        raise moved_keys(config.app_id, found, partitions)
     uneven = sorted(topic for topic in outputs if counts[topic] != partitions)
     if uneven:
         listing = ", ".join(f"{topic} has {counts[topic]}" for topic in uneven)
@@ -41,8 +52,26 @@ def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], 
             f"Outputs must have as many partitions as the source ({partitions}): {listing}. "
             f"Recreate them with 'tidewatch topics create --partitions {partitions}' under a new version name."
         )
-    _check_checkpoint(admin, config, counts.get(config.checkpoint_topic), partitions)
+    if found is None:
+        _create_checkpoint(admin, config.checkpoint_topic, partitions)
+    _check_timestamps(admin, sources, say)
     return partitions
+
+
+def check_unchanged(config: EngineConfig, stages: Sequence[Stage], partitions: int) -> None:
+    """Look once, while the app runs, whether its sources still have so many partitions; a cluster that is away says nothing.
+
+    Raises:
+        PartitionCountError: keys have moved between partitions, with a plan.
+    """
+    try:
+        topics = AdminClient({"log_level": 3, **config.connection}).list_topics(timeout=5).topics
+    except KafkaException:
+        return
+    for stage in stages:
+        found = topics.get(stage.topic)
+        if found is not None and found.error is None and len(found.partitions) > partitions:
+            raise moved_keys(config.app_id, partitions, len(found.partitions))
 
 
 def _partition_counts(admin: AdminClient, config: EngineConfig, say: Callable[[str], None]) -> dict[str, int]:
@@ -63,16 +92,19 @@ def _partition_counts(admin: AdminClient, config: EngineConfig, say: Callable[[s
             }
 
 
-def _check_checkpoint(admin: AdminClient, config: EngineConfig, found: int | None, partitions: int) -> None:
-    name = config.checkpoint_topic
-    if found is None:
-        _create_checkpoint(admin, name, partitions)
-    elif found != partitions:
-        raise PartitionCountError(
-            f"The source has {partitions} partitions, but {name} was written for {found}: keys have moved, so the state no longer "
-            "belongs to them. Plan: (1) stop the workers; (2) start side by side under a new --app-id, which recomputes from the "
-            "source; (3) once it has caught up, switch the readers over and delete the old checkpoint topic."
-        )
+def _check_timestamps(admin: AdminClient, sources: set[str], say: Callable[[str], None]) -> None:
+    """Warn where records carry their producers' clocks, which the guard against times in the future then relies on."""
+    resources = [ConfigResource(ResourceType.TOPIC, topic) for topic in sorted(sources)]
+    for resource, answer in admin.describe_configs(resources).items():
+        try:
+            kind = answer.result(30)["message.timestamp.type"].value
+        except (KafkaException, KeyError):
+            continue  # not everybody may read settings, and nothing depends on it
+        if kind != "LogAppendTime":
+            say(
+                f"{resource.name} has message.timestamp.type={kind}: its retention goes by the producers' clocks, and so does the "
+                "guard against event times in the future. 'tidewatch topics create' mends it."
+            )
 
 
 def _create_checkpoint(admin: AdminClient, name: str, partitions: int) -> None:

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from streams.checkpoint import FORMAT, MANIFEST, Manifest, Progress, progress_record, read_checkpoint
 from streams.config import EngineConfig, Stage
+from streams.positions import log_range
 from streams.preflight import prepare
 from streams.runner import signature_of
 from streams.transactions import Record, TransactionalWriter
@@ -29,7 +30,7 @@ def reset_app(
         writer = TransactionalWriter(
             config.connection, config.transactional_id(partition), config.transaction_timeout, partition
         )
-        writer.open(lambda: True)
+        writer.open()
         before = read_checkpoint(config.connection, config.checkpoint_topic, partition).progress
         number = 1 if before is None else before.transaction + 1
         progress = progress_record(Progress(uuid.uuid4().hex, number, chosen, []))
@@ -42,12 +43,12 @@ def reset_app(
 
 
 def _position(config: EngineConfig, topic: str, partition: int, time_ms: int | None) -> int:
-    consumer = Consumer({**config.connection, "group.id": "tidewatch-reset"})
+    readable = log_range(config.connection, topic, partition)
+    if time_ms is None:
+        return readable.low
+    consumer = Consumer({"log_level": 3, **config.connection, "group.id": "tidewatch-reset"})
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-        if time_ms is None:
-            return int(low)
         (found,) = consumer.offsets_for_times([TopicPartition(topic, partition, time_ms)], timeout=30)
-        return int(found.offset) if found.offset >= 0 else int(high)
+        return int(found.offset) if found.offset >= 0 else readable.high
     finally:
         consumer.close()

@@ -13,7 +13,7 @@ from schemas.errors import ErrorCode
 from streams.checkpoint import Control, Restored
 from streams.config import Stage
 from streams.cuts import cut_at_offset, cut_at_row, without_rows
-from streams.errors import HandlerError
+from streams.errors import HandlerError, IncompatibleCheckpointError
 from streams.failpoints import failpoint
 from streams.task import Blocks, Output, RuledTask, Task
 from streams.watermark import BEGINNING, SILENT
@@ -26,7 +26,8 @@ class StageRunner:
     """One stage's task, its position, and what is left of the replay.
 
     ``take`` returns the outputs that are new, that is, beyond the committed position; everything before it is recomputed and
-    discarded. Controls are applied at the very positions where they first took effect.
+    discarded. Controls are applied at the very positions where they first took effect. ``rows`` is the number of events in the last
+    batch, good or bad.
     """
 
     stage: Stage
@@ -38,6 +39,7 @@ class StageRunner:
     skips: set[tuple[int, int]] = field(default_factory=set)
     controls: list[Control] = field(default_factory=list)
     suspect_until: int = -1
+    rows: int = 0
     lost_track: bool = False
 
     @classmethod
@@ -47,7 +49,7 @@ class StageRunner:
         manifest, progress = restored.manifest, restored.progress
         position = start
         if manifest is not None:
-            task.restore(restored.state(stage.topic))
+            _restore(task, restored.state(stage.topic))
             position = manifest.positions.get(stage.topic, start)
         committed = (
             position if progress is None else max(position, progress.positions.get(stage.topic, position))
@@ -69,12 +71,14 @@ class StageRunner:
             HandlerError: the task fails whatever row is left out.
             Exception: the task failed for the first time here; restore and try again.
         """
-        columns: Columns | None = self.stage.decode(batch)
-        failpoint("batch-taken", self.partition)
-        if columns is not None and self.replaying:
-            columns = self._replay(columns)
-        outputs = [] if columns is None else self._process(columns)
-        failpoint("batch-processed", self.partition)
+        columns = self.stage.decode(batch)
+        self.rows = len(columns) + len(columns.rejected)
+        if self.rows:
+            failpoint("batch-taken", self.partition)
+        new = self._replay(columns) if self.replaying else columns
+        outputs = [] if new is None else self._process(new)
+        if self.rows:
+            failpoint("batch-processed", self.partition)
         return outputs
 
     def settle(self) -> None:
@@ -194,6 +198,16 @@ class StageRunner:
         self.controls.append(Control(bad.topic, offset, "skip", row=row))
         rejected = Rejected(offset, row, ErrorCode.PROCESSING, repr(error)[:500], key, value)
         return Output("dead", key, value, headers_for(rejected, bad.topic, bad.partition, "process"))
+
+
+def _restore(task: Task, state: Mapping[str, bytes]) -> None:
+    try:
+        task.restore(state)
+    except Exception as error:
+        raise IncompatibleCheckpointError(
+            f"This version cannot read the state of the pipeline ({error!r}). Run the version that wrote it, start side by side "
+            "under another --app-id, or run 'tidewatch reset --to earliest' (or a time) to recompute."
+        ) from error
 
 
 def _blocks(blocks: Blocks) -> dict[str, bytes]:

@@ -15,13 +15,13 @@ from streams.window_task import WindowTask
 AnyPipeline = Pipeline | ReportPipeline
 
 
-def stage_of(pipeline: AnyPipeline) -> Stage:
-    """Return the engine's stage for a pipeline."""
+def stage_of(pipeline: AnyPipeline, partitions: int | None = None) -> Stage:
+    """Return the engine's stage for a pipeline; given the source's ``partitions``, rows on the wrong one are dead-lettered."""
     if isinstance(pipeline, ReportPipeline):
         return pipeline.stage()
     return Stage(
         topic=pipeline.source,
-        decode=Decoder(pipeline.event),
+        decode=Decoder(pipeline.event, partitions=partitions),
         task=partial(WindowTask, pipeline),
         outputs=pipeline.outputs,
         signature=pipeline.hash,
@@ -34,7 +34,7 @@ def stage_of(pipeline: AnyPipeline) -> Stage:
 
 def stages_of(pipeline: AnyPipeline, partitions: int) -> list[Stage]:
     """Return all stages of a pipeline whose topics have so many partitions: its own, and that of its roll-ups if it has any."""
-    stages = [stage_of(pipeline)]
+    stages = [stage_of(pipeline, partitions)]
     if isinstance(pipeline, Pipeline) and pipeline.rollups:
         rollups = Stage(
             topic=pipeline.partials,

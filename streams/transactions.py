@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streams.errors import FencedError
+from streams.errors import FencedError, OutputRefusedError, StoppingError
 from streams.failpoints import failpoint
+
+log = logging.getLogger(__name__)
+
+# Sending again would meet the same answer.
+PERMANENT = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+FENCED = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError._STATE,
+    }
+)
+LARGEST_RECORD = 16 << 20  # the topics' own limits decide; librdkafka's only has to be above them
+LONGEST_WAIT = 5.0
+STEP = 2.0  # seconds until a call looks up whether to go on waiting
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -30,14 +58,20 @@ class TransactionalWriter:
 
     Delivery: each list given to ``write`` is visible to read_committed readers exactly once or, when this raises, not at all or
     not known; the owner then starts again from the checkpoint, which tells. Opening fences every earlier owner of the id.
-    Not safe for use by two threads at once.
+    Whatever waits for Kafka gives up with StoppingError once ``keep_trying()`` says no. Not safe for use by two threads at once.
     """
 
     def __init__(
-        self, connection: Mapping[str, str | int], transactional_id: str, timeout: float, partition: int
+        self,
+        connection: Mapping[str, str | int],
+        transactional_id: str,
+        timeout: float,
+        partition: int,
+        keep_trying: Callable[[], bool] = lambda: True,
     ) -> None:
         self._partition = partition
-        self._timeout = timeout
+        self._keep_trying = keep_trying
+        self._refused: KafkaError | None = None
         self._producer = Producer(
             {
                 "log_level": 3,
@@ -47,39 +81,49 @@ class TransactionalWriter:
                 "compression.type": "lz4",
                 "linger.ms": 1,
                 "queue.buffering.max.messages": 1_000_000,
-                "message.max.bytes": 1_000_000,
+                "message.max.bytes": LARGEST_RECORD,
             }
         )
 
-    def open(self, keep_trying: Callable[[], bool]) -> None:
-        """Fence earlier owners and end their transactions, retrying while ``keep_trying()`` says so."""
-        while True:
-            try:
-                self._producer.init_transactions(self._timeout)
-            except KafkaException as error:
-                if not error.args[0].retriable() or not keep_trying():
-                    raise _translated(error) from error
-                time.sleep(0.1)
-            else:
-                return
+    def open(self) -> None:
+        """Fence earlier owners and end their transactions.
+
+        Raises:
+            FencedError: the producer is beyond repair.
+            StoppingError: there is no more time to wait for Kafka.
+        """
+        try:
+            self._until_settled(self._producer.init_transactions)
+        except KafkaException as error:
+            raise _translated(error) from error
 
     def write(self, records: Iterable[Record], on_delivery: Delivered | None = None) -> None:
         """Commit the records in one transaction, aborting and sending again where Kafka asks for it.
 
         Raises:
             FencedError: another owner took over, or the producer is beyond repair.
+            OutputRefusedError: Kafka will never take these records.
+            StoppingError: there is no more time to wait for Kafka.
         """
         batch = list(records)
+        waits = 0.1
         while True:
+            self._refused = None
             try:
                 self._producer.begin_transaction()
                 self._produce(batch, on_delivery)
                 failpoint("commit-produced", self._partition)
                 self._until_settled(self._producer.commit_transaction)
             except KafkaException as error:
-                if not error.args[0].txn_requires_abort():
+                cause = self._refused or error.args[0]
+                if cause.code() not in PERMANENT and not error.args[0].txn_requires_abort():
                     raise _translated(error) from error
                 self._abort()
+                if cause.code() in PERMANENT:
+                    raise _refusal(cause) from error
+                log.warning("partition %d: aborted, sending again: %s", self._partition, cause.str())
+                self._wait(waits)
+                waits = min(2 * waits, LONGEST_WAIT)
             else:
                 return
 
@@ -89,6 +133,13 @@ class TransactionalWriter:
 
     def _produce(self, records: list[Record], on_delivery: Delivered | None) -> None:
         produce = self._producer.produce
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None and error.code() in PERMANENT:
+                self._refused = error
+            if on_delivery is not None:
+                on_delivery(error, message)
+
         for record in records:
             while True:
                 try:
@@ -97,11 +148,12 @@ class TransactionalWriter:
                         record.value,
                         record.key,
                         record.partition,
-                        on_delivery=on_delivery,
+                        on_delivery=delivered,
                         headers=list(record.headers) or None,
                     )
                 except BufferError:
                     self._producer.poll(0.05)
+                    self._wait(0.0)
                 else:
                     break
         self._producer.poll(0)
@@ -109,14 +161,19 @@ class TransactionalWriter:
     def _until_settled(self, step: Callable[[float], None]) -> None:
         while True:
             try:
-                step(self._timeout)
+                step(STEP)
             except KafkaException as error:
                 kafka_error = error.args[0]
                 if kafka_error.txn_requires_abort() or not kafka_error.retriable():
                     raise
-                time.sleep(0.05)
+                self._wait(0.05)
             else:
                 return
+
+    def _wait(self, seconds: float) -> None:
+        if not self._keep_trying():
+            raise StoppingError(f"partition {self._partition} stopped while it waited for Kafka")
+        time.sleep(seconds)
 
     def _abort(self) -> None:
         try:
@@ -125,7 +182,22 @@ class TransactionalWriter:
             raise _translated(error) from error
 
 
+def _refusal(error: KafkaError) -> OutputRefusedError:
+    too_large = error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+    remedy = (
+        "raise max.message.bytes of the output topics (a dead letter is as large as its event)"
+        if too_large
+        else "check that the output topics exist and that this worker may write to them"
+    )
+    return OutputRefusedError(
+        f"Kafka refuses an output for good: {error.str()}; {remedy}, then restart the worker.",
+        too_large=too_large,
+    )
+
+
 def _translated(error: KafkaException) -> Exception:
     kafka_error = error.args[0]
-    fenced = kafka_error.code() in {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError._STATE}
+    if kafka_error.code() in PERMANENT:
+        return _refusal(kafka_error)
+    fenced = kafka_error.code() in FENCED
     return FencedError(kafka_error.str()) if fenced or kafka_error.fatal() else error

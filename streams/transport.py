@@ -40,6 +40,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._partition_assignment_strategy = (TogetherAssignor(),)
         return consumer
 
+    async def on_start(self) -> None:
+        """Start the member, and let it never look idle: it would leave the group after ``max.poll.interval`` for good."""
+        await super().on_start()
+        self._never_idle = self._ensure_consumer()._subscription.fetch_context()
+        self._never_idle.__enter__()
+
+    def rejoin(self) -> None:
+        """Ask the group anew who owns what; may be called from any thread."""
+        coordinator = self._ensure_consumer()._coordinator
+        self.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
+
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Pause the member's own fetching, then go on as Faust does."""
         self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(assigned))
@@ -71,6 +82,7 @@ class Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Open units for the partitions owned now; restoring goes on in the background."""
         await super().on_partitions_assigned(assigned, generation_id)
+        self.app.engine.rejoin = self._thread.rejoin
         self.app.engine.assigned((tp.topic, tp.partition) for tp in assigned)
 
     async def on_stop(self) -> None:

@@ -5,40 +5,27 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
-
-from streams.checkpoint import (
-    FORMAT,
-    MANIFEST,
-    Manifest,
-    Progress,
-    Restored,
-    StateLedger,
-    block_key,
-    progress_record,
-    read_checkpoint,
-)
+from streams.breaker import Breaker
+from streams.cadence import pause_after
+from streams.checkpoint import Progress, Restored, StateLedger, progress_record, read_checkpoint
+from streams.compatibility import check_compatible
 from streams.config import EngineConfig, Stage
-from streams.errors import (
-    BreakerOpenError,
-    EngineError,
-    IncompatibleCheckpointError,
-    PartitionCountError,
-    PositionLostError,
-)
+from streams.errors import BreakerOpenError, EngineError, OutputRefusedError, PositionLostError
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
+from streams.letters import shorter
 from streams.metrics import Metrics
 from streams.placing import Placed, records_of
-from streams.runner import StageRunner, signature_of
-from streams.task import Blocks
-from streams.transactions import Record, TransactionalWriter
+from streams.positions import log_range
+from streams.runner import StageRunner
+from streams.saving import StateSaver
+from streams.task import Output
+from streams.transactions import Delivered, Record, TransactionalWriter
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +60,12 @@ class Unit(threading.Thread):
         metrics: Metrics,
         on_end: Callable[[Unit, BaseException | None], None],
         parked: Parked | None = None,
+        paused_since: float | None = None,
     ) -> None:
         super().__init__(name=f"tw-unit-{partition}", daemon=True)
         self.partition = partition
         self.parked = parked
+        self._paused_since = paused_since
         self.ready = threading.Event()
         self.rules: Mapping[str, str] = {}
         self._partitions = partitions
@@ -93,16 +82,21 @@ class Unit(threading.Thread):
         self._runners: dict[str, StageRunner] = {}
         self._tickets: dict[str, int] = {}
         self._at_end: dict[str, float] = {}
-        self._ledger = StateLedger()
+        self._saver = StateSaver(config, stages, partition, partitions, StateLedger())
         self._pending: list[Placed] = []
         self._oldest_pending = 0.0
-        self._bad: deque[tuple[int, int]] = deque()
+        self._breaker = Breaker(config.breaker_records, config.breaker_share, partition)
         self._dirty = False
         self._recoveries = 0
         self.committed: dict[str, int] = {}
         self._next_commit = self._next_position = self._next_state = 0.0
+        self._give_up = float("inf")
         self._writer = TransactionalWriter(
-            config.connection, config.transactional_id(partition), config.transaction_timeout, partition
+            config.connection,
+            config.transactional_id(partition),
+            config.transaction_timeout,
+            partition,
+            self._may_wait,
         )
 
     # --- what other threads call
@@ -111,9 +105,10 @@ class Unit(threading.Thread):
         """Queue a delivery."""
         self._inbox.put(delivery)
 
-    def stop(self, *, final_commit: bool = True) -> None:
-        """Ask the thread to end, after a last commit if it is ready."""
+    def stop(self, within: float, *, final_commit: bool = True) -> None:
+        """Ask the thread to end within so many seconds, after a last commit if it is ready."""
         self._final_commit = final_commit
+        self._give_up = self._config.monotonic() + within
         self._stopping.set()
         self._inbox.put(None)
 
@@ -140,20 +135,26 @@ class Unit(threading.Thread):
         if not self._final_commit or not self.ready.is_set():
             return
         self._commit(with_state=True)
-        self.parked = Parked(self._owner, self._transaction, self._runners, self._ledger)
+        self.parked = Parked(self._owner, self._transaction, self._runners, self._saver.ledger)
+
+    def _may_wait(self) -> bool:
+        """Whether to wait for Kafka; while opening there is nothing to save, so a stop ends it at once."""
+        if not self._stopping.is_set():
+            return True
+        return self.ready.is_set() and self._config.monotonic() < self._give_up
 
     # --- opening
 
     def _open(self) -> None:
         failpoint("restore-begin", self.partition)
         started = self._config.monotonic()
-        self._writer.open(lambda: not self._stopping.is_set())
+        self._writer.open()
         self._restore()
         self._metrics.restore_seconds.observe(self._config.monotonic() - started)
 
     def _restore(self) -> None:
         config = self._config
-        restored = read_checkpoint(config.connection, config.checkpoint_topic, self.partition)
+        restored = read_checkpoint(config.connection, config.checkpoint_topic, self.partition, self._may_wait)
         failpoint("restore-read", self.partition)
         if not self._take_back(restored):
             self._rebuild(restored)
@@ -169,7 +170,10 @@ class Unit(threading.Thread):
         self._metrics.restored(self.partition, self.committed)
         if restored.manifest is None:
             self._commit(with_state=True)  # from now on the start position is known, whatever the log loses
-        self.ready.set()
+        if not self.ready.is_set():
+            self.ready.set()
+            since = self._paused_since
+            self._metrics.running(self.partition, None if since is None else config.monotonic() - since)
 
     def _take_back(self, restored: Restored) -> bool:
         parked, self.parked = self.parked, None
@@ -181,68 +185,43 @@ class Unit(threading.Thread):
         ):
             return False
         self._owner, self._transaction = parked.owner, parked.transaction
-        self._runners, self._ledger = parked.runners, parked.ledger
+        self._runners, self._saver.ledger = parked.runners, parked.ledger
         return True
 
     def _rebuild(self, restored: Restored) -> None:
         manifest, progress = restored.manifest, restored.progress
         if manifest is not None:
-            self._check_compatible(manifest)
+            check_compatible(manifest, self._stages, self._partitions, self._config.app_id)
         self._transaction = 0 if progress is None else progress.transaction
-        self._ledger = StateLedger()
+        self._saver.ledger = StateLedger()
         self._runners = {
             stage.topic: StageRunner.restored(stage, self.partition, restored, BIG_BANG)
             for stage in self._stages
         }
         for topic, runner in self._runners.items():
             if runner.position == BIG_BANG:
-                runner.position = self._start_position(topic)
+                readable = log_range(self._config.connection, topic, self.partition)
+                runner.position = readable.high if self._config.start == "latest" else readable.low
                 runner.committed = max(runner.committed, runner.position)
 
-    def _check_compatible(self, manifest: Manifest) -> None:
-        app = self._config.app_id
-        if manifest.partitions != self._partitions:
-            raise PartitionCountError(
-                f"The checkpoints of {app!r} were written for {manifest.partitions} partitions, the source has "
-                f"{self._partitions}: keys have moved between partitions, so the state no longer belongs to them. "
-                f"Either start side by side under another --app-id, or run 'tidewatch reset' to recompute from the source."
-            )
-        if manifest.version != FORMAT or manifest.signature != signature_of(self._stages):
-            raise IncompatibleCheckpointError(
-                f"The checkpoints of {app!r} were written by another version or definition of this pipeline. "
-                f"Run the old definition, start the new one side by side under another --app-id, or run "
-                f"'tidewatch reset --app-id {app} --to earliest' (or a time) to recompute."
-            )
-
-    def _limits(self, topic: str) -> tuple[int, int]:
-        probe = Consumer({**self._config.connection, "group.id": "tidewatch-probe"})
-        try:
-            low, high = probe.get_watermark_offsets(TopicPartition(topic, self.partition), timeout=30)
-            return int(low), int(high)
-        finally:
-            probe.close()
-
-    def _start_position(self, topic: str) -> int:
-        low, high = self._limits(topic)
-        return high if self._config.start == "latest" else low
-
     def _check_in_log(self, topic: str, runner: StageRunner) -> None:
-        low, high = self._limits(topic)
-        if low <= runner.position and runner.committed <= high:
+        readable = log_range(self._config.connection, topic, self.partition)
+        lost, why = readable.gap(runner.position, runner.committed)
+        if not lost:
             return
-        lost = max(0, low - runner.position)
         text = (
-            f"{topic}[{self.partition}] holds offsets {low} to {high}, but the checkpoint goes on at {runner.position}"
-            f" (committed {runner.committed}): {lost} records are gone"
+            f"{topic}[{self.partition}] holds offsets {readable.low} to {readable.high}, but the checkpoint goes on at "
+            f"{runner.position} (committed {runner.committed}): up to {lost} records are gone; {why}"
         )
         if not self._config.accept_loss:
             raise PositionLostError(
-                f"{text}. Restart with --accept-loss to go on without them, or run 'tidewatch reset'."
+                f"{text}. Restart with --accept-loss to go on without them, or run 'tidewatch reset' to recompute the rest."
             )
         log.error("%s; going on, as --accept-loss allows", text)
         self._metrics.lost_records.inc(lost)
-        runner.position = min(max(runner.position, low), high)
-        runner.committed = min(max(runner.committed, runner.position), high)
+        runner.position = readable.nearest(runner.position)
+        runner.committed = readable.nearest(max(runner.committed, runner.position))
+        self._dirty, self._next_state = True, 0.0  # counted once: the next commit moves the checkpoint there
 
     def _fetch(self, topic: str) -> None:
         self._at_end.pop(topic, None)
@@ -257,7 +236,7 @@ class Unit(threading.Thread):
             delivery = self._inbox.get(timeout=min(max(deadline - now, 0.0), 0.5) or 0.001)
         except queue.Empty:
             delivery = None
-            self._idle()
+            self._wait_idly()
         if delivery is not None:
             try:
                 self._take(delivery)
@@ -284,9 +263,8 @@ class Unit(threading.Thread):
             return
         runner = self._runners[topic]
         if delivery.error is not None:
-            raise PositionLostError(
-                f"{topic}[{self.partition}] cannot be read at {runner.position}: {delivery.error}"
-            )
+            self._look_again(topic, runner, delivery.error)
+            return
         if batch.start != runner.position:
             log.warning(
                 "%s[%d]: expected %d, got %d; fetching again",
@@ -298,7 +276,7 @@ class Unit(threading.Thread):
             self._fetch(topic)
             return
         if delivery.at_end:
-            self._at_end[topic] = self._config.monotonic()
+            self._at_end.setdefault(topic, self._config.monotonic())
         else:
             self._at_end.pop(topic, None)
         if batch.next == batch.start:
@@ -311,62 +289,67 @@ class Unit(threading.Thread):
         before = runner.position
         try:
             outputs = runner.take(batch)
+            runner.settle()
         except EngineError:
             raise
         except Exception:
-            if self._recoveries >= MAX_RECOVERIES:
-                raise
-            log.exception(
-                "the task on %s[%d] failed at %d; restoring it", batch.topic, self.partition, before
-            )
-            self._metrics.error("process", "processing")
-            self._recover(batch.topic, batch.next)
+            self._recover(batch.topic, before, batch.next)
             return
-        runner.settle()
         self._dirty = True
-        self._watch_breaker(len(batch), sum(output.kind == "dead" for output in outputs))
+        self._watch_breaker(runner.rows, sum(output.kind == "dead" for output in outputs))
         if outputs and not self._pending:
             self._oldest_pending = float(batch.log_times[0]) / 1000 if len(batch) else 0.0
+        self._place(runner, outputs)
+        self._metrics.processed(batch, outputs, runner.task.watermark, runner.rows)
+
+    def _place(self, runner: StageRunner, outputs: list[Output]) -> None:
         topics = runner.stage.outputs
         self._pending += [Placed(topics[output.kind], output) for output in outputs]
-        self._metrics.processed(batch, outputs, runner.task.watermark)
 
-    def _recover(self, topic: str, until: int) -> None:
-        """Discard the memory, restore, and let the batch be looked at row by row if it fails again."""
+    def _look_again(self, topic: str, runner: StageRunner, error: str) -> None:
+        """The source cannot be read on: publish what there is, then go on only where that loses nothing or loss is accepted."""
+        log.warning("%s[%d] cannot be read at %d: %s", topic, self.partition, runner.position, error)
+        self._commit(with_state=True)
+        self._check_in_log(topic, runner)
+        self._fetch(topic)
+
+    def _recover(self, topic: str, failed_at: int, until: int) -> None:
+        """Discard the memory, restore, and let the batch be looked at row by row if it fails again.
+
+        To be called while an exception of the task is being handled, which is raised again if this does not help.
+        """
+        if self._recoveries >= MAX_RECOVERIES:
+            raise  # noqa: PLE0704
+        log.exception("the task on %s[%d] failed at %d; restoring it", topic, self.partition, failed_at)
+        self._metrics.error("process", "processing")
         self._recoveries += 1
         self._pending.clear()
         self._restore()
         self._runners[topic].suspect_until = until
 
-    def _watch_breaker(self, records: int, bad: int) -> None:
-        self._bad.append((records, bad))
-        while (
-            len(self._bad) > 1
-            and sum(n for n, _ in self._bad) - self._bad[0][0] >= self._config.breaker_records
-        ):
-            self._bad.popleft()
-        total = sum(n for n, _ in self._bad)
-        share = sum(b for _, b in self._bad) / total if total else 0.0
-        if total >= self._config.breaker_records and share > self._config.breaker_share:
+    def _watch_breaker(self, rows: int, bad: int) -> None:
+        try:
+            self._breaker.add(rows, bad)
+        except BreakerOpenError:
             self._metrics.breaker_open.set(1)
-            raise BreakerOpenError(
-                f"{share:.0%} of the last {total} records on partition {self.partition} are bad; stopped before draining the "
-                "topic into its dead letters. Mend the producer or the event definition, then restart the worker."
-            )
+            raise
 
-    def _idle(self) -> None:
-        now = self._config.monotonic()
-        for topic, runner in self._runners.items():
-            timeout, since = runner.stage.idle_timeout_ms, self._at_end.get(topic)
-            if timeout is None or since is None or runner.replaying:
-                continue
-            elapsed = int((now - since) * 1000)
-            target = runner.idle_target(elapsed, timeout)
-            if target is None:
-                continue
-            outputs = runner.advance(target)
-            topics = runner.stage.outputs
-            self._pending += [Placed(topics[output.kind], output) for output in outputs]
+    def _wait_idly(self) -> None:
+        for topic, runner in list(self._runners.items()):
+            try:
+                self._idle(topic, runner)
+            except Exception:
+                self._recover(topic, runner.position, -1)
+                return
+
+    def _idle(self, topic: str, runner: StageRunner) -> None:
+        """Move the watermark of a source that has been read to its end and brings nothing for its idle timeout."""
+        timeout, since = runner.stage.idle_timeout_ms, self._at_end.get(topic)
+        if timeout is None or since is None or runner.replaying:
+            return
+        target = runner.idle_target(int((self._config.monotonic() - since) * 1000), timeout)
+        if target is not None:
+            self._place(runner, runner.advance(target))
             self._dirty = True
 
     # --- committing
@@ -382,7 +365,7 @@ class Unit(threading.Thread):
             self._next_state = max(self._next_state, self._config.monotonic() + 0.1)
             return
         failpoint("commit-begin", self.partition)
-        started = self._config.monotonic()
+        started, cpu = self._config.monotonic(), time.thread_time()
         self._transaction += 1
         positions = {topic: runner.position for topic, runner in self._runners.items()}
         controls = [control for runner in self._runners.values() for control in runner.controls]
@@ -390,52 +373,38 @@ class Unit(threading.Thread):
         key, value = progress_record(Progress(self._owner, self._transaction, positions, controls))
         records.append(Record(self._config.checkpoint_topic, self.partition, key, value))
         if with_state:
-            self._write_with_state(records, positions)
+            records.extend(self._saver.records(self._runners, self._transaction, positions))
+            failpoint("state-blocks", self.partition)
+            self._write(records, self._saver.delivered)
+            failpoint("state-done", self.partition)
+            self._metrics.checkpoint_bytes.inc(self._saver.saved())
         else:
-            self._writer.write(records)
-        self._ledger.records += 1
-        self._committed(positions, started, "state" if with_state else "emission")
+            self._write(records, None)
+        self._saver.ledger.records += 1
+        self._committed(positions, started, cpu, "state" if with_state else "emission")
 
-    def _write_with_state(self, records: list[Record], positions: dict[str, int]) -> None:
-        lost_track = any(runner.lost_track for runner in self._runners.values())
-        full = lost_track or self._ledger.wants_base(self._config.state_bytes_factor)
-        changes: dict[str, Blocks] = {topic: r.snapshot(full=full) for topic, r in self._runners.items()}
-        live = self._ledger.plan(changes, self._transaction, full=full)
-        checkpoint, size = self._config.checkpoint_topic, 0
-        first_block = len(records)
-        for topic, blocks in changes.items():
-            for name, value in blocks.items():
-                if value is not None:
-                    records.append(
-                        Record(checkpoint, self.partition, block_key(topic, name, self._transaction), value)
-                    )
-                    size += len(value)
-        failpoint("state-blocks", self.partition)
-        watermarks = {topic: runner.task.watermark for topic, runner in self._runners.items()}
-        manifest = Manifest(FORMAT, signature_of(self._stages), self._partitions, positions, watermarks, live)
-        records.append(Record(checkpoint, self.partition, MANIFEST, msgspec.msgpack.encode(manifest)))
-        offsets: list[int] = []
+    def _write(self, records: list[Record], delivered: Delivered | None) -> None:
+        try:
+            self._writer.write(records, delivered)
+        except OutputRefusedError as error:
+            if not error.too_large:
+                raise
+            self._write_shorter(records, delivered, error)
 
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is None and message.topic() == checkpoint:
-                offsets.append(int(message.offset() or 0))
+    def _write_shorter(
+        self, records: list[Record], delivered: Delivered | None, error: OutputRefusedError
+    ) -> None:
+        for cut in shorter(records, {stage.outputs["dead"] for stage in self._stages}):
+            log.warning("partition %d: dead letters are cut to fit: %s", self.partition, error)
+            try:
+                self._writer.write(cut, delivered)
+            except OutputRefusedError as again:
+                error = again
+            else:
+                return
+        raise error
 
-        self._writer.write(records, delivered)
-        failpoint("state-done", self.partition)
-        self._ledger.written(live, size, full=full)
-        self._metrics.checkpoint_bytes.inc(size)
-        if full and offsets and first_block:
-            self._truncate(min(offsets))
-
-    def _truncate(self, offset: int) -> None:
-        """Let go of what lies before a new base; if this fails, the next base tries again."""
-        from confluent_kafka.admin import AdminClient
-
-        admin = AdminClient(dict(self._config.connection))
-        admin.delete_records([TopicPartition(self._config.checkpoint_topic, self.partition, offset)])
-        admin.poll(0)
-
-    def _committed(self, positions: dict[str, int], started: float, kind: str) -> None:
+    def _committed(self, positions: dict[str, int], started: float, cpu: float, kind: str) -> None:
         failpoint("commit-done", self.partition)
         config = self._config
         for topic, runner in self._runners.items():
@@ -443,14 +412,15 @@ class Unit(threading.Thread):
             runner.committed = positions[topic]
         now = config.monotonic()
         took = now - started
+        cpu = time.thread_time() - cpu
         if self._pending and self._oldest_pending:
             self._metrics.end_to_end.observe(max(config.wall_clock() - self._oldest_pending, 0.0))
         self._metrics.committed(kind, took, self.partition, positions)
         self._pending = []
         self._recoveries = 0
         self.committed = positions
-        self._next_commit = now + max(config.emission_interval, took / config.commit_cpu_share)
+        self._next_commit = now + pause_after(config.emission_interval, took, cpu, config.commit_cpu_share)
         self._next_position = now + config.position_interval
         if kind == "state":
             self._dirty = False
-            self._next_state = now + max(config.state_interval, took / config.commit_cpu_share)
+            self._next_state = now + pause_after(config.state_interval, took, cpu, config.commit_cpu_share)

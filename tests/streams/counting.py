@@ -1,6 +1,6 @@
 """A pipeline whose every output shows how many records came before it, so that a lost or doubled one is seen at once.
 
-Run as a program it is a worker: ``python counting.py SOURCE BOOTSTRAP [STATE_INTERVAL]``.
+Run as a program it is a worker: ``python counting.py SOURCE[,SOURCE...] BOOTSTRAP [STATE_INTERVAL]``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from streams.task import Blocks, Output
 
 NEVER = -(1 << 63)
 POISON = b"-666"
+FLAKY = b"-777"
 
 
 def decode(batch: RawBatch) -> Columns:
-    """Decode records that are decimal integers; 'hang' makes the thread stick for ever."""
+    """Decode records that are decimal integers; 'hang' makes the thread stick for ever, 'broken' fails always."""
     values = list(batch.values)
     n = len(values)
     if b"hang" in values:
         time.sleep(3600)
+    if b"broken" in values:
+        raise RuntimeError("no row is to blame")
     numbers = np.array([float(value or 0) for value in values])
     rows = np.zeros(n, np.int32)
     return Columns(
@@ -37,10 +40,15 @@ def decode(batch: RawBatch) -> Columns:
 
 
 class Counting:
-    """Publish count and sum so far with every record; fail at a poisonous one."""
+    """Publish count and sum so far with every record; fail at a poisonous one, and once at a flaky one.
+
+    ``ballast`` bytes of state, different at each count, make snapshots as large as a test wants.
+    """
 
     watermark = 0
     max_event_time = NEVER
+    stumbled = False
+    ballast = int(os.environ.get("COUNTING_BALLAST", "0"))
 
     def __init__(self, partition: int = 0) -> None:  # noqa: ARG002
         self.count = self.sum = 0
@@ -50,6 +58,9 @@ class Counting:
         for value in columns.numbers["value"]:
             if value == float(POISON):
                 raise ValueError("poison")
+            if value == float(FLAKY) and not Counting.stumbled:
+                Counting.stumbled = True
+                raise ConnectionError("only once")
             self.count += 1
             self.sum += int(value)
             outputs.append(Output("result", None, b"%d %d" % (self.count, self.sum)))
@@ -59,11 +70,18 @@ class Counting:
         return [Output("alert", None, b"idle %d %d" % (position, watermark))]
 
     def snapshot(self, *, full: bool) -> Blocks:  # noqa: ARG002
-        return {"state": b"%d %d" % (self.count, self.sum)}
+        blocks: Blocks = {"state": b"%d %d" % (self.count, self.sum)}
+        if self.ballast:
+            blocks["ballast"] = self._ballast()
+        return blocks
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         if blocks:
             self.count, self.sum = map(int, blocks["state"].split())
+            assert not self.ballast or blocks["ballast"] == self._ballast()
+
+    def _ballast(self) -> bytes:
+        return np.random.default_rng(self.count).bytes(self.ballast)
 
 
 def stage(source: str, signature: str = "counting-1") -> Stage:
@@ -77,31 +95,44 @@ def stage(source: str, signature: str = "counting-1") -> Stage:
     return Stage(source, decode, Counting, outputs, signature)  # type: ignore[arg-type]
 
 
-def work(source: str, bootstrap: str, state_interval: float) -> None:
-    """Run a worker until it is told to stop."""
-    from prometheus_client import CollectorRegistry
+def work(sources: list[str], bootstrap: str, state_interval: float) -> None:
+    """Run a worker until it is told to stop; the first source names the app."""
+    from prometheus_client import CollectorRegistry, start_http_server
 
     from streams.app import create_app
     from streams.engine import Engine
+    from streams.errors import EngineError
     from streams.metrics import Metrics
     from streams.preflight import prepare
 
     config = EngineConfig(
-        source, {"bootstrap.servers": bootstrap}, state_interval=state_interval, session_timeout=3.0
+        sources[0],
+        {"bootstrap.servers": bootstrap},
+        state_interval=state_interval,
+        session_timeout=4.0,
+        emission_interval=float(os.environ.get("COUNTING_EMISSION", "0.1")),
+        fetch_records=int(os.environ.get("COUNTING_FETCH", "20000")),
+        accept_loss=bool(os.environ.get("COUNTING_ACCEPT_LOSS")),
     )
-    stages = [stage(source, os.environ.get("COUNTING_SIGNATURE", "counting-1"))]
+    stages = [stage(source, os.environ.get("COUNTING_SIGNATURE", "counting-1")) for source in sources]
 
     def fatal(error: BaseException) -> None:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(3)
 
-    partitions = prepare(config, stages, lambda _: None)
-    engine = Engine(config, stages, partitions, Metrics(CollectorRegistry()), fatal)
+    try:
+        partitions = prepare(config, stages, lambda _: None)
+    except EngineError as error:
+        fatal(error)
+    registry = CollectorRegistry()
+    server, _ = start_http_server(0, "127.0.0.1", registry)
+    sys.stderr.write(f"metrics on http://127.0.0.1:{server.server_port}/metrics\n")
+    engine = Engine(config, stages, partitions, Metrics(registry), fatal)
     app = create_app(engine, datadir=tempfile.mkdtemp())
     app.Worker(loglevel="INFO", redirect_stdouts=False).execute_from_commandline()
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    work(sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.5)
+    work(sys.argv[1].split(","), sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.5)

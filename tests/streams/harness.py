@@ -1,113 +1,263 @@
-"""What fault tests share: topics, a paced feed, worker processes, and results read back as a reader would."""
+"""What fault tests share: topics, an unending feed, worker processes, and results read back as a reader would."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.checkpoint import PROGRESS, Progress, decode_progress
+from streams.positions import log_range
 
 PARTITIONS = 4
-COUNTING = Path(__file__).with_name("counting.py")
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0  # seconds: a deadline that only a broken engine misses, however busy the machine
 
 
-def make_topics(bootstrap: str, source: str, replication: int = 1) -> None:
-    """Create a source and its four output topics."""
+def make_topics(
+    bootstrap: str, source: str, partitions: int = PARTITIONS, settings: dict[str, str] | None = None
+) -> None:
+    """Create a source and its four output topics with the broker's replication."""
     names = [source + suffix for suffix in ("", ".out", ".alert", ".late", ".dlq")]
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for future in admin.create_topics([NewTopic(name, PARTITIONS, replication) for name in names]).values():
-        future.result(30)
+    topics = [NewTopic(name, partitions, config=settings or {}) for name in names]
+    for future in admin.create_topics(topics).values():
+        future.result(60)
 
 
-def feed(bootstrap: str, source: str, count: int, rate: float, first: int = 0) -> None:
-    """Send ``count`` numbered records round robin, evenly paced."""
-    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 3})
-    started = time.monotonic()
-    for i in range(first, first + count):
-        producer.produce(source, b"%d" % (i // PARTITIONS + 1), partition=i % PARTITIONS)
-        if i % 100 == 0:
-            producer.poll(0)
-            time.sleep(max(0.0, started + (i - first) / rate - time.monotonic()))
-    assert producer.flush(60) == 0
-
-
-def read(bootstrap: str, topic: str, partition: int, wait: float = 10.0) -> list[bytes]:
-    """Read a partition's committed values to its end."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap, "group.id": "check", "enable.partition.eof": True, "log_level": 3,
-            "isolation.level": "read_committed", "auto.offset.reset": "earliest",
-        }
-    )  # fmt: skip
-    consumer.assign([TopicPartition(topic, partition, 0)])
-    values: list[bytes] = []
-    deadline = time.monotonic() + wait
-    try:
-        while time.monotonic() < deadline:
-            for message in consumer.consume(10_000, 0.5):
-                if message.error() is not None:
-                    return values
-                values.append(message.value() or b"")
-    finally:
-        consumer.close()
-    raise TimeoutError(f"{topic}[{partition}] has no end after {wait} s")
-
-
-def expected(count: int) -> list[bytes]:
-    """Return what one partition's outputs must be, byte for byte, for records 1 to ``count``."""
-    return [b"%d %d" % (i, i * (i + 1) // 2) for i in range(1, count + 1)]
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def until(condition: Callable[[], bool], seconds: float, what: str | Callable[[], str]) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(what)
+            raise TimeoutError(what if isinstance(what, str) else what())
         time.sleep(0.25)
 
 
-def complete(bootstrap: str, source: str, count: int, partitions: tuple[int, ...] = (0, 1, 2, 3)) -> bool:
-    """Say whether as many results as expected are visible in each of the partitions."""
-    return all(len(read(bootstrap, f"{source}.out", p)) >= count for p in partitions)
+def eventually(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
+    """Wait for a condition that only a broken engine misses."""
+    until(condition, PATIENCE, what)
+
+
+def read_messages(bootstrap: str, topic: str, partition: int) -> list[Message]:
+    """Read a partition's committed records to its present end, from the first that it holds."""
+    connection = {"bootstrap.servers": bootstrap}
+    consumer = Consumer(
+        {
+            **connection, "group.id": "check", "enable.partition.eof": True, "log_level": 2,
+            "isolation.level": "read_committed", "auto.offset.reset": "earliest", "fetch.wait.max.ms": 20,
+        }
+    )  # fmt: skip
+    messages: list[Message] = []
+    deadline = time.monotonic() + PATIENCE
+    end = log_range(connection, topic, partition, isolation="read_committed").high
+    try:
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        while time.monotonic() < deadline:
+            for message in consumer.consume(10_000, 0.2):
+                error = message.error()
+                if error is None and message.offset() < end:
+                    messages.append(message)
+                elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                    return messages
+    finally:
+        consumer.close()
+    raise TimeoutError(f"{topic}[{partition}] has no end after {PATIENCE} s")
+
+
+def read(bootstrap: str, topic: str, partition: int) -> list[bytes]:
+    """Read a partition's committed values."""
+    return [message.value() or b"" for message in read_messages(bootstrap, topic, partition)]
+
+
+class Reader:
+    """Follows the committed records of some topics with one consumer; ``messages`` holds them by topic and partition."""
+
+    def __init__(self, bootstrap: str, topics: Sequence[str], partitions: int = PARTITIONS) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap, "group.id": "check", "enable.partition.eof": True, "log_level": 2,
+                "isolation.level": "read_committed", "auto.offset.reset": "earliest", "fetch.wait.max.ms": 50,
+            }
+        )  # fmt: skip
+        places = [(topic, partition) for topic in topics for partition in range(partitions)]
+        self.messages: dict[tuple[str, int], list[Message]] = {place: [] for place in places}
+        self._ended: set[tuple[str, int]] = set()
+        self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
+
+    def read(self, seconds: float = 0.2) -> None:
+        """Take what comes within so many seconds."""
+        for message in self._consumer.consume(100_000, seconds):
+            error, place = message.error(), (message.topic(), message.partition())
+            if error is None:
+                self.messages[place].append(message)
+                self._ended.discard(place)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._ended.add(place)
+
+    def read_all(self) -> None:
+        """Read every partition, to which nobody writes any more, to its end."""
+        eventually(lambda: self.read(0.2) or self._ended == self.messages.keys(), "the topics have no end")  # type: ignore[func-returns-value]
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        self._consumer.close()
+
+
+def send(bootstrap: str, source: str, values: Sequence[bytes], partition: int) -> None:
+    """Send values to a partition, at once."""
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "log_level": 2})
+    for value in values:
+        producer.produce(source, value, partition=partition)
+    assert producer.flush(PATIENCE) == 0
+
+
+def progress_of(bootstrap: str, app: str, partition: int) -> list[Progress]:
+    """Return the committed progress records of a checkpoint partition, in order."""
+    messages = read_messages(bootstrap, f"tw.{app}.checkpoint", partition)
+    return [decode_progress(m.value() or b"") for m in messages if (m.key() or b"")[:1] == PROGRESS]
+
+
+def backlog(bootstrap: str, app: str, source: str) -> int:
+    """Return how far the committed positions of an app are behind the ends of its source, over all partitions."""
+    behind = 0
+    for partition in range(PARTITIONS):
+        committed = progress_of(bootstrap, app, partition)
+        high = log_range({"bootstrap.servers": bootstrap}, source, partition).high
+        behind += high - (committed[-1].positions[source] if committed else 0)
+    return behind
+
+
+def working_members(bootstrap: str, group: str) -> int:
+    """Return how many members of a group own partitions."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    description = admin.describe_consumer_groups([group])[group].result(30)
+    return sum(bool(m.assignment and m.assignment.topic_partitions) for m in description.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record to send."""
+
+    partition: int
+    value: bytes
+    key: bytes | None = None
+
+
+class Feed(threading.Thread):
+    """Send the events of a case, evenly paced, until it is told to stop; ``sent`` counts them."""
+
+    def __init__(self, bootstrap: str, source: str, event: Callable[[int], Event], rate: float) -> None:
+        super().__init__(daemon=True)
+        self._servers, self._source, self._event, self._rate = bootstrap, source, event, rate
+        self._stop_now = threading.Event()
+        self.sent = 0
+        self.failed = 0
+
+    def run(self) -> None:
+        """Send."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self._servers, "enable.idempotence": True, "log_level": 2,
+                "delivery.timeout.ms": 120_000,
+            }
+        )  # fmt: skip
+        started = time.monotonic()
+        while self.sent % 100 or not self._stop_now.is_set():
+            event = self._event(self.sent)
+            producer.produce(
+                self._source, event.value, event.key, event.partition, on_delivery=self._delivered
+            )
+            self.sent += 1
+            if self.sent % 100 == 0:
+                producer.poll(0)
+                time.sleep(max(0.0, started + self.sent / self._rate - time.monotonic()))
+        self.failed += producer.flush(PATIENCE)
+
+    def stop(self) -> int:
+        """Send the last ones, and return how many were sent; a multiple of 100, hence of the partitions."""
+        self._stop_now.set()
+        self.join(PATIENCE)
+        assert not self.is_alive()
+        assert self.failed == 0
+        return self.sent
+
+    def _delivered(self, error: object, _: Message) -> None:
+        self.failed += error is not None
 
 
 class Workers:
     """Worker processes of one test, all ended when it ends."""
 
-    def __init__(self, bootstrap: str, source: str, logs: Path) -> None:
-        self.bootstrap, self.source, self.logs = bootstrap, source, logs
+    def __init__(self, command: Sequence[str], environment: dict[str, str], logs: Path) -> None:
+        self._command, self._environment, self._logs = command, environment, logs
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, failpoint: str | None = None, **environment: str) -> subprocess.Popen[bytes]:
-        """Start one more worker."""
-        if failpoint:
-            environment["TIDEWATCH_FAILPOINT"] = failpoint
-        root = str(COUNTING.parents[2])
-        with (self.logs / f"worker-{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, str(COUNTING), self.source, self.bootstrap],
-                stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": root, **environment},
-            )  # fmt: skip
+        """Start one more worker; without a failpoint of its own it can be ``arm``ed later."""
+        number = len(self.processes)
+        environment["TIDEWATCH_FAILPOINT"] = failpoint or f"@{self._trigger(number)}"
+        everything = {**os.environ, "PYTHONPATH": str(ROOT), **self._environment, **environment}
+        with (self._logs / f"worker-{number}.log").open("wb") as log:
+            process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT, env=everything)
         self.processes.append(process)
         return process
 
-    def log(self, number: int) -> str:
+    def arm(self, failpoint: str, number: int = 0) -> None:
+        """Let a worker meet its fate at the failpoint from now on."""
+        draft = self._trigger(number).with_suffix(".draft")
+        draft.write_text(failpoint)
+        draft.rename(self._trigger(number))
+
+    def log(self, number: int = -1) -> str:
         """Return what a worker has said."""
-        return (self.logs / f"worker-{number}.log").read_text(errors="replace")
+        number = number % len(self.processes)
+        return (self._logs / f"worker-{number}.log").read_text(errors="replace")
+
+    def metric(self, name: str, number: int = -1, **labels: str) -> float | None:
+        """Return what a worker's metrics page says of a series; ``None`` while there is none."""
+        found = re.search(r"metrics on (http://\S+)", self.log(number))
+        if found is None:
+            return None
+        with urlopen(found[1], timeout=10) as page:
+            text = page.read().decode()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return None
+
+    def died(self, number: int, reason: str) -> None:
+        """Wait until a worker has been killed at its failpoint."""
+        process = self.processes[number]
+        eventually(
+            lambda: process.poll() is not None,
+            lambda: f"{reason} was never reached: {self.log(number)[-2000:]}",
+        )
+        assert process.returncode == -signal.SIGKILL, self.log(number)[-2000:]
+
+    def _trigger(self, number: int) -> Path:
+        return self._logs / f"failpoint-{number}"
 
 
 @contextmanager
-def workers(bootstrap: str, source: str, logs: Path) -> Iterator[Workers]:
+def workers(
+    command: Sequence[str], logs: Path, environment: dict[str, str] | None = None
+) -> Iterator[Workers]:
     """Give worker processes and end them all."""
-    group = Workers(bootstrap, source, logs)
+    group = Workers(command, environment or {}, logs)
     try:
         yield group
     finally:
@@ -117,7 +267,7 @@ def workers(bootstrap: str, source: str, logs: Path) -> Iterator[Workers]:
                 process.terminate()
         for process in group.processes:
             try:
-                process.wait(15)
+                process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

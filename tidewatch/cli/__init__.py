@@ -21,6 +21,7 @@ _GROUPS = (
     "dlq",
     "doctor",
     "worker",
+    "savepoint",
     "replay",
     "simulate",
     "monitor",

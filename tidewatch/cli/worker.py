@@ -115,18 +115,23 @@ def reset(
 
     Results that are recomputed carry the same ids as before, so sinks replace rather than double them.
     """
+    from streams.errors import EngineError
     from streams.reset import reset_app
     from streams.stages import stages_of
     from tidewatch.settings import Settings
     from tidewatch.worker import config_of
 
     chosen = [_pipeline(name) for name in pipelines]
-    time_ms = None if to == "earliest" else int(datetime.fromisoformat(to).timestamp() * 1000)
+    time_ms = None if to == "earliest" else _milliseconds(to)
     name = _app(app_id, chosen)
     if not yes:
         typer.confirm(f"Forget the state of {name!r} and recompute from {to}?", abort=True)
     config = config_of(name, Settings().connection())
-    positions = reset_app(config, [stage for p in chosen for stage in stages_of(p, 1)], time_ms)
+    try:
+        positions = reset_app(config, [stage for p in chosen for stage in stages_of(p, 1)], time_ms)
+    except EngineError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(3) from error
     for (topic, partition), position in sorted(positions.items()):
         typer.echo(f"{topic}[{partition}] goes on at {position}")
 
@@ -137,6 +142,18 @@ def _app(given: str | None, pipelines: Sequence[AnyPipeline]) -> str:
             "several pipelines share one group and its checkpoints: name it with --app-id"
         )
     return given or pipelines[0].name
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is neither 'earliest' nor a time such as 2026-01-31T06:00:00Z"
+        ) from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text!r} has no zone: add Z for UTC, or an offset such as +02:00")
+    return int(moment.timestamp() * 1000)
 
 
 def _pipeline(text: str) -> AnyPipeline:
