@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
@@ -63,6 +64,7 @@ class Engine:
         self._units: dict[int, Unit] = {}
         self._owned: set[int] = set()
         self._parked: dict[int, Parked] = {}
+        self._admin: AdminClient | None = None
         self._failures: dict[int, int] = {}
         self._paused_since: float | None = None
         self.rejoin: Callable[[], None] = lambda: None
@@ -135,7 +137,9 @@ class Engine:
     async def check_partitions(self) -> None:
         """Stop the app where its sources have got more partitions: keys have moved between them."""
         try:
-            await asyncio.to_thread(check_unchanged, self.config, self.stages, self._partitions)
+            if self._admin is None:
+                self._admin = AdminClient({"log_level": 3, **self.config.connection})
+            await asyncio.to_thread(check_unchanged, self._admin, self.config, self.stages, self._partitions)
         except PartitionCountError as error:
             self._on_fatal(error)
 

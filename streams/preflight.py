@@ -58,14 +58,16 @@ def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], 
     return partitions
 
 
-def check_unchanged(config: EngineConfig, stages: Sequence[Stage], partitions: int) -> None:
+def check_unchanged(
+    admin: AdminClient, config: EngineConfig, stages: Sequence[Stage], partitions: int
+) -> None:
     """Look once, while the app runs, whether its sources still have so many partitions; a cluster that is away says nothing.
 
     Raises:
         PartitionCountError: keys have moved between partitions, with a plan.
     """
     try:
-        topics = AdminClient({"log_level": 3, **config.connection}).list_topics(timeout=5).topics
+        topics = admin.list_topics(timeout=5).topics
     except KafkaException:
         return
     for stage in stages:
@@ -98,7 +100,7 @@ def _check_timestamps(admin: AdminClient, sources: set[str], say: Callable[[str]
     for resource, answer in admin.describe_configs(resources).items():
         try:
             kind = answer.result(30)["message.timestamp.type"].value
-        except (KafkaException, KeyError):
+        except (KafkaException, KeyError, TimeoutError):
             continue  # not everybody may read settings, and nothing depends on it
         if kind != "LogAppendTime":
             say(
