@@ -174,7 +174,7 @@ def started_again(group: Any) -> str:
 def test_a_broker_that_comes_later_is_waited_for(tmp_path: Path) -> None:
     source = f"later-{uuid.uuid4().hex[:8]}"
     with start_brokers(1) as broker:
-        make_topics(broker.bootstrap, source, 1)
+        make_topics(broker.bootstrap, source, 1, {"message.timestamp.type": "CreateTime"})
         send(broker.bootstrap, source, [reading(), reading(time=START + 60_000)], 0)
         broker.kill(0)
         environment = {"TIDEWATCH_BOOTSTRAP": broker.bootstrap}
@@ -184,3 +184,4 @@ def test_a_broker_that_comes_later_is_waited_for(tmp_path: Path) -> None:
             assert process.poll() is None
             broker.restart(0)
             eventually(lambda: counted(broker.bootstrap, source, 0) == 1, lambda: group.log()[-3000:])
+            assert f"{source} has message.timestamp.type=CreateTime" in group.log()
