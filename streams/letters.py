@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+
+import msgspec
 
 from streams.transactions import Record
 
@@ -28,4 +29,4 @@ def _cut(record: Record, limit: int) -> Record:
     if record.value is None or size <= limit:
         return record
     headers = (*record.headers, (ORIGINAL_BYTES, b"%d" % size))
-    return replace(record, value=record.value[:limit], headers=headers)
+    return msgspec.structs.replace(record, value=record.value[:limit], headers=headers)
