@@ -60,6 +60,35 @@ def throughput(
         raise typer.Exit(Exit.DIFFERS)
 
 
+@bench.command()
+def latency(
+    rate: Annotated[int, typer.Option(min=1, help="Events a second.")] = 50_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long, after the warm-up.")] = 30.0,
+    hot: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the events that one of four partitions gets.")
+    ] = 0.7,
+    json: Json = False,
+) -> None:
+    """Measure from an event's intended sending to its alert, and from a window's due time to its results, in milliseconds.
+
+    One partition is hot and three are quiet. Exit code 1: the alerts did not all come.
+    """
+    from benchmarks.latency import Pace, measure
+    from tidewatch.broker import BrokerError
+
+    try:
+        report = measure(Pace(rate, seconds, hot), say)
+    except BrokerError as error:
+        fail(error)
+    if json:
+        print_json(report)
+    else:
+        for name in ("alerts_ms", "alerts_hot_ms", "alerts_quiet_ms", "windows_ms"):
+            console().print(name, report[name])
+    if report["alerts_missing"] or not report["alerts_ms"]["count"]:
+        fail(f"{report['alerts_missing']} alerts did not come")
+
+
 def _show(report: dict) -> None:  # type: ignore[type-arg]
     from rich.table import Table
 

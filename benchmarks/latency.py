@@ -1,0 +1,193 @@
+"""``tidewatch bench latency``: a paced run, each event stamped with the time at which it was meant to be sent.
+
+So an event that waits because the sender or Kafka is behind counts as late, not as sent later (no coordinated omission).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from benchmarks.drain import ENDINGS, Bench, Say
+from benchmarks.peers import latency_worker
+from benchmarks.processes import started, usage
+from benchmarks.throughput import bench, machine
+from schemas.partitioning import partition_of
+
+PARTITIONS = 4
+HOT = 0
+TICK = 0.005
+
+
+@dataclass(frozen=True)
+class Pace:
+    """``rate`` events a second for ``seconds``, ``hot`` of them on one partition; ``probes`` a second that raise an alert each."""
+
+    rate: int = 50_000
+    seconds: float = 30.0
+    hot: float = 0.7
+    probes: int = 40
+    warm_up: float = 5.0
+
+
+class Found(msgspec.Struct):
+    """What is read of an alert or a result."""
+
+    labels: dict[str, str]
+    end: int = 0
+    state: str = ""
+
+
+@dataclass
+class Seen:
+    """When records became visible, in milliseconds since the epoch, by what they are about."""
+
+    alerts: dict[str, float] = field(default_factory=dict)
+    windows: dict[tuple[int, int], float] = field(default_factory=dict)
+
+
+def measure(pace: Pace, say: Say) -> dict[str, Any]:
+    """Run and return one object: percentiles of alerts and window results, by hot and quiet partitions."""
+    with bench() as place:
+        source = "bench.latency"
+        place.make_topics([source + ending for ending in (*ENDINGS, ".out")], PARTITIONS)
+        worker = [*latency_worker.COMMAND, place.bootstrap, source, f"{source}.out", "latency"]
+        with started(worker, place.system_cores, place.directory / "log") as process:
+            seen, stop = Seen(), threading.Event()
+            reader = threading.Thread(target=_read, args=(place, source, seen, stop), daemon=True)
+            reader.start()
+            say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
+            begun, sent = send(place, source, pace)
+            time.sleep(2.0)
+            stop.set()
+            reader.join(10)
+            cpu = usage(process).cpu_seconds
+    return report(pace, begun, sent, seen) | {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "worker_cpu_share": round(cpu / (pace.warm_up + pace.seconds), 3),
+    }
+
+
+def send(place: Bench, source: str, pace: Pace) -> tuple[float, dict[str, tuple[int, int]]]:
+    """Send on schedule; return when it began, in ms, and (partition, intended time) of each probe."""
+    names = _names()
+    producer = Producer(
+        {"bootstrap.servers": place.bootstrap, "linger.ms": 2, "queue.buffering.max.messages": 2_000_000}
+    )
+    chance = np.random.default_rng(1)
+    probes: dict[str, tuple[int, int]] = {}
+    begun = time.time()
+    done = due_probes = 0
+    total = int(pace.rate * (pace.warm_up + pace.seconds))
+    while done < total:
+        due = min(int((time.time() - begun) * pace.rate) + 1, total)
+        hot = chance.random(due - done) < pace.hot
+        which = chance.integers(0, 250, due - done)
+        quiet = chance.integers(1, PARTITIONS, due - done)
+        for i, partition in zip(range(done, due), np.where(hot, HOT, quiet).tolist(), strict=True):
+            name = names[partition][which[i - done]]
+            _produce(producer, source, partition, name, 20.0, int((begun + i / pace.rate) * 1000))
+        done = due
+        while (
+            due_probes < (time.time() - begun) * pace.probes and due_probes * pace.rate < total * pace.probes
+        ):
+            partition, intended = due_probes % PARTITIONS, int((begun + due_probes / pace.probes) * 1000)
+            name = f"probe-{due_probes}"
+            probes[name] = (partition, intended)
+            _produce(producer, source, partition, name, 99.0, intended)
+            due_probes += 1
+        producer.poll(0)
+        time.sleep(TICK)
+    producer.flush(30)
+    return begun * 1000, probes
+
+
+def _produce(producer: Producer, source: str, partition: int, name: str, value: float, moment: int) -> None:
+    text = '{"sensor_id":"%s","site":"x","quantity":"temperature","unit":"degC","value":%.1f,"time":%d}'
+    producer.produce(source, text % (name, value, moment), name, partition)
+
+
+def _names() -> list[list[str]]:
+    every = [f"sensor-{i:05d}" for i in range(4_000)]
+    home = partition_of([name.encode() for name in every], PARTITIONS).tolist()
+    return [
+        [name for name, p in zip(every, home, strict=True) if p == partition]
+        for partition in range(PARTITIONS)
+    ]
+
+
+def _read(place: Bench, source: str, seen: Seen, stop: threading.Event) -> None:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": place.bootstrap,
+            "group.id": "bench-latency",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 5,
+            "enable.auto.commit": False,
+        }
+    )
+    topics = [f"{source}.alert", f"{source}.out"]
+    consumer.assign([TopicPartition(topic, p, 0) for topic in topics for p in range(PARTITIONS)])
+    decode = msgspec.json.Decoder(Found).decode
+    while not stop.is_set():
+        for message in consumer.consume(500, 0.005):
+            if message.error() is not None:
+                continue
+            now = time.time() * 1000
+            found = decode(message.value() or b"")
+            if str(message.topic()).endswith(".alert"):
+                seen.alerts.setdefault(found.labels["sensor_id"], now)
+            else:
+                key = int(message.partition() or 0), found.end
+                seen.windows[key] = max(now, seen.windows.get(key, 0.0))
+    consumer.close()
+
+
+def report(pace: Pace, begun: float, probes: dict[str, tuple[int, int]], seen: Seen) -> dict[str, Any]:
+    """Return percentiles of the latencies after the warm-up; an alert that never came is counted as missing.
+
+    A window is due when the event that is out-of-orderness past its end was meant to be sent; its last result counts.
+    """
+    from_here = begun + pace.warm_up * 1000
+    counted = {name: probe for name, probe in probes.items() if probe[1] >= from_here}
+    late = {name: seen.alerts[name] - probe[1] for name, probe in counted.items() if name in seen.alerts}
+
+    def alerts(wanted: Callable[[int], bool]) -> dict[str, float]:
+        return percentiles(ms for name, ms in late.items() if wanted(counted[name][0]))
+
+    due = {key: at - (key[1] + latency_worker.OUT_OF_ORDERNESS) for key, at in seen.windows.items()}
+    return {
+        "rate": pace.rate,
+        "seconds": pace.seconds,
+        "hot_share": pace.hot,
+        "alerts_ms": alerts(lambda _: True),
+        "alerts_hot_ms": alerts(lambda p: p == HOT),
+        "alerts_quiet_ms": alerts(lambda p: p != HOT),
+        "alerts_missing": len(counted) - len(late),
+        "windows_ms": percentiles(
+            ms for (_, end), ms in due.items() if end + latency_worker.OUT_OF_ORDERNESS >= from_here
+        ),
+    }
+
+
+def percentiles(values: Iterable[float]) -> dict[str, float]:
+    """Return count, median, 99th percentile and maximum."""
+    found = np.sort(np.fromiter(values, np.float64))
+    if not len(found):
+        return {"count": 0}
+    p50, p99 = np.quantile(found, [0.5, 0.99], method="inverted_cdf")
+    return {
+        "count": len(found),
+        "p50": round(float(p50), 1),
+        "p99": round(float(p99), 1),
+        "max": round(float(found[-1]), 1),
+    }
