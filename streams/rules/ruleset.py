@@ -28,11 +28,11 @@ Spec = Mapping[str, Any]
 
 
 class RuleError(ValueError):
-    """A rule that cannot be; ``path`` leads to the value that is wrong."""
+    """A rule that cannot be; ``path`` leads to the value that is wrong, in ``rule`` where that is not plain."""
 
-    def __init__(self, message: str, path: tuple[str | int, ...] = ()) -> None:
+    def __init__(self, message: str, path: tuple[str | int, ...] = (), rule: str | None = None) -> None:
         super().__init__(message)
-        self.path = path
+        self.path, self.rule = path, rule
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,7 @@ def _known(name: str, parts: Sequence[str], there: set[str], field: str) -> None
             raise RuleError(
                 f"{name!r} names {part!r}, which is no rule it can refer to; {_meant(part, there)}",
                 (field, i),
+                name,
             )
 
 

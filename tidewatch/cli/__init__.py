@@ -20,6 +20,7 @@ _GROUPS = (
     "sink",
     "dlq",
     "doctor",
+    "rules",
     "worker",
     "savepoint",
     "replay",
