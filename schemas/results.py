@@ -17,7 +17,8 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     since the epoch, the window is ``[start, end)``. ``variance`` is the population variance. ``quantiles``
     maps levels such as ``"0.5"`` to values read from the sketch with relative accuracy ``alpha``;
     ``sketch`` is its binary form (base64 in JSON). Revision 0 is published when the watermark passes
-    ``end``; later revisions replace it.
+    ``end``; later revisions replace it. ``late`` rows of the count came too late and were folded in
+    afterwards. ``first_time`` and ``last_time`` are the event times of first and last.
     """
 
     id: str
@@ -38,6 +39,9 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     quantiles: dict[str, float]
     alpha: float
     sketch: bytes
+    late: int = 0
+    first_time: int = 0
+    last_time: int = 0
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -40,8 +41,8 @@ class Summaries:
         self._summary = _by_position()
         self._encode = msgspec.json.Encoder().encode
 
-    def of(self, firing: Firing) -> list[Output]:
-        """Return one result for each group of the windows, in their order."""
+    def of(self, firing: Firing, late: Sequence[int] | None = None) -> list[Output]:
+        """Return one result for each group of the windows, in their order; ``late`` rows of each were folded in."""
         groups, closed = self._groups, firing.closed
         low, high = closed.floats["min"], closed.floats["max"]
         levels = quantiles_many(
@@ -54,14 +55,17 @@ class Summaries:
             closed.variance.tolist(), low.tolist(), high.tolist(), closed.floats["first"].tolist(),
             closed.floats["last"].tolist(), strict=True,
         )  # fmt: skip
+        extras = zip(
+            late or repeat(0, len(sketches)), closed.times["first_time"].tolist(), closed.times["last_time"].tolist(), strict=True
+        )  # fmt: skip
         name, names, labels, keys = self._name, groups.names, groups.labels, groups.keys
         encode, alpha, outputs = self._encode, self._mapping.alpha, []
-        for row, level, sketch in zip(aggregates, levels, sketches, strict=True):
+        for row, level, sketch, extra in zip(aggregates, levels, sketches, extras, strict=True):
             start, end, revision, group, *numbers = row
             text = names[group]
             summary = self._summary(
                 f"{name}|{text}|{start}|{end}|{revision}", name, text, labels(group), start, end, revision, *numbers,
-                self._levels_of(*level), alpha, sketch,
+                self._levels_of(*level), alpha, sketch, *extra,
             )  # fmt: skip
             outputs.append(Output("result", keys[group], encode(summary)))
         return outputs

@@ -21,6 +21,7 @@ _GROUPS = (
     "dlq",
     "doctor",
     "rules",
+    "late",
     "worker",
     "savepoint",
     "replay",
