@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tidewatch.cli.shared import Json, connection, explained, fail, print_json
+from tidewatch.cli.shared import Json, connection, explained, fail, print_json, windowed_pipeline
 
 group = typer.Typer(no_args_is_help=True, help="Late rows.")
 
@@ -31,14 +31,9 @@ def replay(
     Example: tidewatch late replay air-quality
     """
     from sinks.errors import TopicError
-    from tidewatch.declarations import DeclarationError, find_pipeline
     from tidewatch.late import fold_in
 
-    try:
-        chosen = find_pipeline(pipeline)
-    except DeclarationError as error:
-        raise typer.BadParameter(str(error)) from error
-    settings = connection()
+    chosen, settings = windowed_pipeline(pipeline), connection()
     with explained():
         try:
             outcome = fold_in(settings, chosen, dry_run=dry_run)

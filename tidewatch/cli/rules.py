@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidewatch.cli.shared import Json, connection, console, explained, fail, print_json, say
+from tidewatch.cli.shared import (
+    Json,
+    connection,
+    console,
+    explained,
+    fail,
+    print_json,
+    say,
+    windowed_pipeline,
+)
 from tidewatch.exits import Exit
 
 if TYPE_CHECKING:
@@ -97,7 +106,7 @@ def list_(
     from sinks.errors import TopicError
     from tidewatch.live_rules import current_specs, hits, listed
 
-    chosen, settings = _pipeline(pipeline), connection()
+    chosen, settings = windowed_pipeline(pipeline), connection()
     with explained():
         try:
             rows = listed(chosen, current_specs(settings, chosen), hits(settings, chosen))
@@ -124,7 +133,7 @@ def _read(file: Path, pipeline: str | None, *, json: bool) -> tuple[Pipeline, Ru
 
     text = file.read_text(encoding="utf-8", errors="replace")
     try:
-        chosen = _pipeline(pipeline or str(_named(text)))
+        chosen = windowed_pipeline(pipeline or _named(text))
         rules = read_rules(text, chosen.rules, (*chosen.group_by, *chosen.keep))
         if rules.pipeline != chosen.name:
             raise RuleFileError(
@@ -145,12 +154,3 @@ def _named(text: str) -> str:
     from streams.rules.rulefile import pipeline_of
 
     return pipeline_of(text)
-
-
-def _pipeline(text: str) -> Pipeline:
-    from tidewatch.declarations import DeclarationError, find_pipeline
-
-    try:
-        return find_pipeline(text)
-    except DeclarationError as error:
-        raise typer.BadParameter(str(error)) from error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
     from rich.console import Console
 
+    from streams.pipeline import Pipeline
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
@@ -63,6 +65,20 @@ def connection() -> dict[str, str]:
         return {**Settings().connection(), "log_level": "2"}
     except NoKafkaError as error:
         fail(error)
+
+
+def windowed_pipeline(text: str) -> Pipeline:
+    """Return the pipeline of windows that a person names."""
+    from streams.pipeline import Pipeline
+    from tidewatch.declarations import DeclarationError, find_pipeline
+
+    try:
+        found = find_pipeline(text)
+    except DeclarationError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not isinstance(found, Pipeline):
+        raise typer.BadParameter(f"{found.name} has no windows")
+    return found
 
 
 def admin_client(settings: dict[str, str]) -> AdminClient:
