@@ -59,7 +59,7 @@ def fold_in(connection: Connection, pipeline: Pipeline, *, dry_run: bool) -> Out
         _fold(connection, pipeline, view, rows, outcome)
     if outcome.records and not dry_run:
         writer = TransactionalWriter(connection, f"tw.late.{pipeline.name}", 60.0, 0)
-        writer.open(lambda: True)
+        writer.open()
         writer.write(outcome.records)
         writer.close()
     return outcome
