@@ -15,16 +15,21 @@ SEVERITIES: Final[tuple[str, ...]] = get_args(Severity)
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """Take alerts of at least ``severity`` whose rule and group match one of the patterns (``*`` and ``?``; none: any)."""
+    """Take alerts of at least ``severity`` whose rule and group match one of the patterns (``*`` and ``?``; none: any).
+
+    One that a silence or maintenance window covers is taken only with ``muted``; its close always, lest it stay open for ever.
+    """
 
     severity: str = SEVERITIES[0]
     rules: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    muted: bool = False
 
     def takes(self, alert: Alert) -> bool:
         """Tell whether this alert is wanted."""
         return (
-            SEVERITIES.index(alert.severity) >= SEVERITIES.index(self.severity)
+            (self.muted or alert.muted_by is None or alert.state == "close")
+            and SEVERITIES.index(alert.severity) >= SEVERITIES.index(self.severity)
             and _matches(alert.rule, self.rules)
             and _matches(alert.group, self.groups)
         )

@@ -23,7 +23,7 @@ def struct_of(topic: str) -> Struct:
     try:
         value = find_topic(topic).value
     except KeyError as error:
-        raise TopicError(str(error.args[0])) from error
+        raise TopicError(f"{error.args[0]}; say with --like which of them it is like") from error
     if not (isinstance(value, type) and issubclass(value, msgspec.Struct)):
         raise TopicError(f"topic {topic!r} holds no results")
     return value

@@ -76,7 +76,7 @@ def _alert(_: Result, a: Alert) -> Row:
     return (
         _text(a.id), _text(a.alert_id), a.pipeline, a.rule, a.kind, _text(a.group), _json(a.labels), a.state, a.severity,
         a.revision, _time(a.opened_at), _time(a.time), a.partition, a.offset, a.value, a.threshold, _text(a.message),
-        _json(a.evidence),
+        _json(a.evidence), a.muted_by,
     )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ ALERT = Table(
     "alert",
     (
         "id", "alert_id", "pipeline", "rule", "kind", "group_name", "labels", "state", "severity", "revision", "opened_at",
-        "time", "source_partition", "source_offset", "value", "threshold", "message", "evidence",
+        "time", "source_partition", "source_offset", "value", "threshold", "message", "evidence", "muted_by",
     ),
     _alert,
 )  # fmt: skip

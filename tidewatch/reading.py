@@ -115,17 +115,24 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _deduplicated(frame: pd.DataFrame, *, newest: bool) -> pd.DataFrame:
-    """Keep each result once by its id, of revisions the newest where asked; results are those with a revision."""
-    if not {"id", "revision"} <= set(frame.columns):
+    """Keep each result once by its id, of revisions the newest where asked.
+
+    Of results without revisions, which are states of something, all are kept, or the last where asked. Events have a ``row``.
+    """
+    if "row" in frame or "id" not in frame or "record_error" not in frame:
         return frame
     readable = frame["record_error"].isna()
-    good = frame[readable].drop_duplicates("id", keep="last")
-    if newest:
-        # An id ends in its revision: what comes before it names what is revised.
-        subject = good["id"].str.rpartition("|")[0]
-        last = good.groupby(subject, sort=False)["revision"].transform("max")
-        return good[good["revision"] == last].reset_index(drop=True)
-    return pd.concat([good, frame[~readable]]).sort_index().reset_index(drop=True)
+    good = frame[readable]
+    if "revision" in frame:
+        good = good.drop_duplicates("id", keep="last")
+        if newest:
+            # An id ends in its revision: what comes before it names what is revised.
+            subject = good["id"].str.rpartition("|")[0]
+            good = good[good["revision"] == good.groupby(subject, sort=False)["revision"].transform("max")]
+    elif newest:
+        good = good.drop_duplicates("id", keep="last")
+    kept = good if newest else pd.concat([good, frame[~readable]]).sort_index()
+    return kept.reset_index(drop=True)
 
 
 def _utc(time: datetime) -> datetime:

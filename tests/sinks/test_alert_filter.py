@@ -25,6 +25,15 @@ def test_severity_rule_and_group_must_all_fit(wanted: AlertFilter, takes: bool) 
     assert wanted.takes(alert(1)) is takes
 
 
+@pytest.mark.parametrize(
+    ("state", "muted", "takes"), [("open", False, False), ("open", True, True), ("close", False, True)]
+)
+def test_a_muted_alert_is_taken_only_where_asked_but_its_close_always(
+    state: str, muted: bool, takes: bool
+) -> None:
+    assert AlertFilter(muted=muted).takes(alert(1, state=state, muted_by="night")) is takes
+
+
 def test_the_newest_transition_counts_in_whatever_order_they_come() -> None:
     transitions = [alert(1, 1), alert(1, 0), alert(2, 0)]
     assert latest(transitions) == [alert(1, 1), alert(2, 0)]

@@ -19,6 +19,7 @@ from sinks.decoding import decoders
 from sinks.errors import BackPressureError, SinkError
 from sinks.metrics import SinkMetrics
 from sinks.postgres import PostgresSink
+from sinks.postgres_rows import ALERT, WINDOW_SUMMARY
 from sinks.postgres_schema import Migration, migrate, migrations
 from sinks.runner import SinkLimits, SinkRunner
 from tests.conftest import Kafka
@@ -46,7 +47,7 @@ def sink(dsn: str):  # type: ignore[no-untyped-def]
 
 def test_every_field_of_a_result_is_in_its_column(postgres: Postgres, dsn: str, sink: PostgresSink) -> None:
     strange = summary(1, group="a\tb\\n\n'\"é", labels={"site": "x\0y"}, min=float("-inf"), count=2**62)
-    assert sink.write(results([strange, alert(0, value=None)])) == 2
+    assert sink.write(results([strange, alert(0, value=None, muted_by="night")])) == 2
     ((row,),) = postgres.execute("SELECT to_jsonb(s) FROM tidewatch.window_summary s", dsn)
     assert row["group_name"] == strange.group
     assert row["labels"] == {"site": "x\ufffdy"}
@@ -58,6 +59,12 @@ def test_every_field_of_a_result_is_in_its_column(postgres: Postgres, dsn: str, 
     ((row,),) = postgres.execute("SELECT to_jsonb(a) FROM tidewatch.alert a", dsn)
     assert row["evidence"] == alert(0).evidence
     assert (row["value"], row["threshold"], row["state"], row["source_offset"]) == (None, 40.0, "open", 0)
+    assert row["muted_by"] == "night"
+
+
+def test_no_field_of_a_result_is_without_a_column() -> None:
+    for table, struct in ((WINDOW_SUMMARY, WindowSummary), (ALERT, Alert)):
+        assert len(table.columns) == len(struct.__struct_fields__), table.name
 
 
 def test_writing_again_changes_nothing_and_the_last_of_a_batch_counts(

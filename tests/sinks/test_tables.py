@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from schemas.codec import ARROW
 from schemas.columns import RawBatch
-from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING
+from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, WindowSummary
+from schemas.topics import CATALOGUE, TopicSpec
 from sinks.tables import event_schema, event_table, raw_batch_of, result_schema, result_table
 from tests.schemas.batches import T0, arrow_readings, raw_batch, reading, reading_json
 from tests.sinks.results import alert, summary
@@ -82,6 +83,16 @@ def test_absent_optional_fields_are_null() -> None:
     assert rows[0]["end"] is None
     assert rows[1]["end"].timestamp() * 1000 == T0 + 5
     assert event_schema(HOSPITAL_EVENT).names[9:] == list(HOSPITAL_EVENT.struct.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    "topic", [spec for spec in CATALOGUE if spec.value is not None], ids=lambda spec: spec.name
+)
+def test_whatever_the_catalogue_holds_has_a_schema(topic: TopicSpec) -> None:
+    if isinstance(topic.value, EventType):
+        assert set(topic.value.struct.__struct_fields__) <= set(event_schema(topic.value).names)
+    elif topic.value is not None:
+        assert set(topic.value.__struct_fields__) <= set(result_schema(topic.value).names)
 
 
 def result_batch(values: list[bytes]) -> RawBatch:

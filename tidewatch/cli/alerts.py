@@ -36,6 +36,10 @@ Groups = Annotated[
     list[str] | None, typer.Option("--group", help="Only these groups; * and ? stand for anything.")
 ]
 
+Muted = Annotated[
+    bool, typer.Option("--muted", help="Also those that a silence or maintenance window covers.")
+]
+
 _COLOURS = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 
 
@@ -52,6 +56,7 @@ def follow(
     severity: AtLeast = "info",
     rule: Rules = None,
     group: Groups = None,
+    muted: Muted = False,
     topic: Topics = None,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
     json: JsonLines = False,
@@ -68,7 +73,7 @@ def follow(
 
     stopping = stop_event()
     topics, decoders = _sources(topic)
-    wanted = _filter(severity, rule, group)
+    wanted = _filter(severity, rule, group, muted=muted)
     with explained(), _readable():
         batches = follow_topics(connection(), topics, start, stopping)
         next(batches)
@@ -82,6 +87,7 @@ def list_(
     severity: AtLeast = "info",
     rule: Rules = None,
     group: Groups = None,
+    muted: Muted = False,
     topic: Topics = None,
     json: Json = False,
 ) -> None:
@@ -94,8 +100,10 @@ def list_(
 
     topics, decoders = _sources(topic)
     with explained(), _readable():
-        found = latest(_alerts(read_to_end(connection(), topics), decoders, _filter("info", rule, group)))
-    wanted = _filter(severity, None, None)
+        found = latest(
+            _alerts(read_to_end(connection(), topics), decoders, _filter("info", rule, group, muted=True))
+        )
+    wanted = _filter(severity, None, None, muted=muted)
     shown = [alert for alert in found if (closed or alert.state != "close") and wanted.takes(alert)]
     shown.sort(key=lambda alert: (-SEVERITIES.index(alert.severity), alert.opened_at, alert.alert_id))
     if json:
@@ -112,6 +120,7 @@ def notify(
     severity: AtLeast = "warning",
     rule: Rules = None,
     group: Groups = None,
+    muted: Muted = False,
     topic: Topics = None,
 ) -> None:
     """Keep an Alertmanager informed of the alerts that are open, until stopped.
@@ -128,8 +137,10 @@ def notify(
 
     stopping = stop_event()
     topics, decoders = _sources(topic)
-    wanted = _filter("info", rule, group)
-    feed = AlertmanagerFeed(http_post(url), time.time, time.monotonic, _filter(severity, None, None).takes)
+    wanted = _filter("info", rule, group, muted=True)
+    feed = AlertmanagerFeed(
+        http_post(url), time.time, time.monotonic, _filter(severity, None, None, muted=muted).takes
+    )
     with explained(), _readable():
         began, caught_up = time.time() * 1000, False
         batches = follow_topics(connection(), topics, "earliest", stopping)
@@ -150,10 +161,10 @@ def _sources(topics: list[str] | None) -> tuple[tuple[str, ...], dict[str, Decod
     return names, decoders(names, Alert)
 
 
-def _filter(severity: str, rules: list[str] | None, groups: list[str] | None) -> AlertFilter:
+def _filter(severity: str, rules: list[str] | None, groups: list[str] | None, *, muted: bool) -> AlertFilter:
     from sinks.alert_filter import AlertFilter
 
-    return AlertFilter(severity, tuple(rules or ()), tuple(groups or ()))
+    return AlertFilter(severity, tuple(rules or ()), tuple(groups or ()), muted)
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tidewatch.cli.alerts import AtLeast, Groups, Rules
+from tidewatch.cli.alerts import AtLeast, Groups, Muted, Rules
 from tidewatch.cli.alerts import Topics as AlertTopics
 from tidewatch.cli.shared import connection, explained, fail, say
 from tidewatch.exits import Exit
 
 if TYPE_CHECKING:
-    from msgspec import Struct
     from prometheus_client import CollectorRegistry
 
     from sinks.contract import Sink
@@ -27,6 +26,9 @@ group = typer.Typer(no_args_is_help=True, help="Carry topics to files, databases
 
 MetricsPort = Annotated[
     int | None, typer.Option(help="Port for Prometheus; 0 takes a free one, none if not given.")
+]
+Like = Annotated[
+    str | None, typer.Option(help="Topic of the catalogue that these are like, if they are not in it.")
 ]
 Once = Annotated[bool, typer.Option("--once", help="End when everything that is there has been written.")]
 
@@ -47,9 +49,7 @@ def parquet(
         int, typer.Option(min=1, help="Records of a partition that make a file at once.")
     ] = 500_000,
     once: Once = False,
-    like: Annotated[
-        str | None, typer.Option(help="Topic of the catalogue that these are like, if they are not in it.")
-    ] = None,
+    like: Like = None,
     accept_loss: Annotated[
         bool, typer.Option(help="Go on when the topic has dropped records that were not archived.")
     ] = False,
@@ -91,6 +91,7 @@ def postgres(
         str, typer.Option(help="Consumer group; sinks of one group share the work.")
     ] = "tidewatch-postgres",
     batch: Annotated[int, typer.Option(min=1, help="Results of a transaction at most.")] = 5_000,
+    like: Like = None,
     metrics_port: MetricsPort = None,
 ) -> None:
     """Keep results and alerts in PostgreSQL, upserted by their ids; an outage is waited for.
@@ -111,13 +112,9 @@ def postgres(
         fail("no database", "Set TIDEWATCH_POSTGRES_DSN, such as postgresql://user:password@host/database.")
     names = topics or [spec.name for spec in result_topics()]
     _carry(
-        "postgres",
-        group,
-        names,
-        lambda: PostgresSink(dsn.get_secret_value()),
-        SinkLimits(batch),
-        metrics_port,
-    )
+        "postgres", group, names, lambda: PostgresSink(dsn.get_secret_value()), SinkLimits(batch), metrics_port,
+        like=like,
+    )  # fmt: skip
 
 
 @group.command()
@@ -125,6 +122,7 @@ def webhook(
     severity: AtLeast = "info",
     rule: Rules = None,
     group: Groups = None,
+    muted: Muted = False,
     topic: AlertTopics = None,
     start: Annotated[
         Literal["earliest", "latest"], typer.Option("--from", help="Where a new sink begins.")
@@ -152,11 +150,12 @@ def webhook(
     url, secret = Settings().webhook_url, Settings().webhook_secret
     if url is None or secret is None:
         fail("no receiver", "Set TIDEWATCH_WEBHOOK_URL and TIDEWATCH_WEBHOOK_SECRET.")
-    wanted = AlertFilter(severity, tuple(rule or ()), tuple(group or ()))
+    wanted = AlertFilter(severity, tuple(rule or ()), tuple(group or ()), muted)
     _carry(
         "webhook", consumer_group, list(topic or topics_of(Alert)),
         lambda: WebhookSink(url.get_secret_value(), secret.get_secret_value().encode(), wanted),
-        SinkLimits(batch=100, linger=0.1), metrics_port, start=start, struct=Alert,
+        SinkLimits(batch=100, linger=0.1), metrics_port, start=start,
+        like=topics_of(Alert)[0],
     )  # fmt: skip
 
 
@@ -169,17 +168,17 @@ def _carry(
     metrics_port: int | None,
     *,
     start: str = "earliest",
-    struct: type[Struct] | None = None,
+    like: str | None = None,
 ) -> None:
     """Run a sink of result topics until it is told to stop."""
-    from sinks.decoding import decoders
+    from sinks.decoding import decoders, struct_of
     from sinks.metrics import SinkMetrics
     from sinks.runner import SinkRunner
 
     settings = connection()
     with _running(metrics_port) as (registry, stopping):
         metrics = SinkMetrics(registry, name)
-        kinds = decoders(topics, struct)
+        kinds = decoders(topics, struct_of(like) if like else None)
         runner = SinkRunner(settings, group, kinds, make(), metrics, limits=limits, start=start)
         say(f"{name} takes {', '.join(topics)}; Ctrl-C ends")
         runner.run(stopping)
