@@ -134,6 +134,8 @@ class Unit(threading.Thread):
         failpoint("revoke", self.partition)
         if not self._final_commit or not self.ready.is_set():
             return
+        if any(runner.replaying for runner in self._runners.values()):
+            return  # what other topics of this unit have produced meanwhile is not committed, so this state must not be kept
         self._commit(with_state=True)
         self.parked = Parked(self._owner, self._transaction, self._runners, self._saver.ledger)
 
