@@ -15,7 +15,7 @@ from tests.streams.test_runner import restored
 
 
 def unit() -> Unit:
-    config = EngineConfig("app", {"bootstrap.servers": "127.0.0.1:1"})
+    config = EngineConfig("app", {"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
     nothing = Fetcher(config, lambda _: None, lambda _: None, lambda _: None)
     metrics = Metrics(CollectorRegistry())
     return Unit(0, 1, [stage("t"), stage("u")], config, nothing, metrics, lambda *_: None)
