@@ -35,21 +35,23 @@ def decode(
     The content type of a record decides its form: none or ``application/json`` is one event in JSON,
     ``application/vnd.apache.arrow.stream`` an Arrow IPC stream whose rows are events. Given the topic's
     number of ``partitions``, Arrow rows whose key belongs to another one are rejected. The outcome for a
-    record never depends on the others of its batch. Given a ``lexicon``, labels of JSON records are coded by it.
+    record never depends on the others of its batch. Given a ``lexicon``, labels are coded by it.
     """
     sizes = _sizes(batch.values)
     failures = _unusable(sizes, limits)
     json, arrow_records = _by_form(batch, failures)
-    json_draft, bad = wire_json.decode_records(batch, json, sizes, event, lexicon)
+    words = lexicon_of(event) if lexicon is None else lexicon
+    json_draft, bad = wire_json.decode_records(batch, json, sizes, event, words)
     failures |= bad
-    arrow = wire_arrow.decode_records(batch, arrow_records, event, failures)
+    arrow = wire_arrow.decode_records(batch, arrow_records, event, failures, words)
     draft = merged([json_draft, *arrow.drafts])
     _check(draft, event, limits)
     if partitions is not None and arrow.drafts:
         from_arrow = np.isin(draft.record, list(arrow.places))
         check_routing(draft, from_arrow, event.key, batch.partition, partitions)
     everything = _columns(batch, draft, failures, _raw_of(batch, draft, arrow))
-    return everything if lexicon is not None else _compacted(everything, draft)
+    lingering = draft.failures or arrow.drafts
+    return _compacted(everything) if lexicon is None and lingering else everything
 
 
 class Decoder:
@@ -173,8 +175,6 @@ def _columns(batch: RawBatch, draft: Draft, failures: dict[int, Failure], raw: R
     return everything.take(np.flatnonzero(good), everything.start, everything.next, everything.rejected)
 
 
-def _compacted(columns: Columns, draft: Draft) -> Columns:
-    """Leave out the labels that only rejected rows have."""
-    if not draft.failures:
-        return columns
+def _compacted(columns: Columns) -> Columns:
+    """Leave out the labels that no row has."""
     return replace(columns, labels={name: compacted(column) for name, column in columns.labels.items()})

@@ -100,6 +100,8 @@ def joined(columns: Sequence[Coded]) -> Coded:
     """Return the rows of all columns one after the other, over one list of values."""
     if len(columns) == 1:
         return columns[0]
+    if all(column.values is columns[0].values for column in columns):
+        return Coded(np.concatenate([column.codes for column in columns]), columns[0].values)
     vocabulary: Vocabulary[str] = Vocabulary()
     parts = [vocabulary.codes(column.values, len(column.values))[column.codes] for column in columns]
     return Coded(np.concatenate(parts), vocabulary.values)
@@ -107,6 +109,7 @@ def joined(columns: Sequence[Coded]) -> Coded:
 
 def merged(drafts: Sequence[Draft]) -> Draft:
     """Return one draft with the rows of all, which declare the same columns, in (record, row) order."""
+    drafts = [draft for draft in drafts if len(draft)] or drafts[:1]
     if len(drafts) == 1:
         return drafts[0]
     record = np.concatenate([draft.record for draft in drafts])

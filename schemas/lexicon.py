@@ -66,6 +66,9 @@ class Lexicon:
     def reserve(self, texts: int, size: int) -> None:
         """Make room for so many more texts of so many bytes in all."""
         wanted = len(self) + texts
+        bytes_wanted = int(self._stop[len(self)]) + size
+        if wanted <= len(self._codes) and 2 * wanted <= len(self._slots) and bytes_wanted <= len(self._data):
+            return
         if wanted > len(self._codes):
             room = max(wanted, 2 * len(self._codes))
             self._hashes, self._labels, self._codes, self._bad = (
@@ -75,7 +78,6 @@ class Lexicon:
         if 2 * wanted > len(self._slots):
             self._slots = np.full(1 << (4 * wanted - 1).bit_length(), -1, np.int32)
             kernel.rehash(self._slots, self._hashes, len(self))
-        bytes_wanted = int(self._stop[len(self)]) + size
         if bytes_wanted > len(self._data):
             self._data = _grown(self._data, max(bytes_wanted, 2 * len(self._data)))
         self._point()
@@ -121,10 +123,13 @@ class Lexicon:
 
     def codes(self, label: int, texts: Sequence[str]) -> Int32s:
         """Return the codes, shape (n,), of texts, giving out new ones where needed."""
-        packed = Packed.of([text.encode() for text in texts])
-        self.reserve(len(texts), len(packed.data))
+        return self.codes_of(label, Packed.of([text.encode() for text in texts]))
+
+    def codes_of(self, label: int, texts: Packed) -> Int32s:
+        """Return the codes, shape (n,), of texts as UTF-8."""
+        self.reserve(len(texts), int(texts.size.sum()))
         codes = np.empty(len(texts), np.int32)
-        kernel.find_or_add(packed.address, packed.start, packed.size, label, codes, self.table)
+        kernel.find_or_add(texts.address, texts.start, texts.size, label, codes, self.table)
         self.learn()
         return codes
 

@@ -14,7 +14,7 @@ Bytes = NDArray[np.uint8]
 
 def address_of(array: NDArray[Any]) -> int:
     """Return where an array's elements are in memory, for compiled loops; right as long as the array lives."""
-    return int(array.ctypes.data)
+    return int(array.__array_interface__["data"][0])
 
 
 class Packed(Sequence[bytes | None]):

@@ -14,9 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.columns import Coded, Float64s, Int64s, RawBatch
-from schemas.draft import Draft, Failure, encode
+from schemas.draft import Draft, Failure
 from schemas.errors import ErrorCode
 from schemas.event_types import EventType
+from schemas.lexicon import Lexicon
+from schemas.packed import Packed
 
 _FAR = 2**62
 _PER_MS = {"s": 1_000, "ms": 1, "us": -1_000, "ns": -1_000_000}
@@ -58,9 +60,9 @@ class ArrowRows:
 
 
 def decode_records(
-    batch: RawBatch, records: Sequence[int], event: EventType, failures: dict[int, Failure]
+    batch: RawBatch, records: Sequence[int], event: EventType, failures: dict[int, Failure], lexicon: Lexicon
 ) -> ArrowRows:
-    """Decode the given records; those that are no stream of such events are added to ``failures``."""
+    """Decode the given records, labels by the lexicon; those that are no stream of such events are added to ``failures``."""
     groups: dict[pa.Schema, list[tuple[int, pa.Table]]] = {}
     for index in records:
         value = batch.values[index]
@@ -71,7 +73,7 @@ def decode_records(
             groups.setdefault(table.schema, []).append((index, table))
     result = ArrowRows()
     for group in groups.values():
-        _add_group(result, batch, group, event)
+        _add_group(result, batch, group, event, lexicon)
     return result
 
 
@@ -157,13 +159,17 @@ def _fits(kind: Any, name: str, event: EventType) -> bool:
 
 
 def _add_group(
-    result: ArrowRows, batch: RawBatch, group: list[tuple[int, pa.Table]], event: EventType
+    result: ArrowRows,
+    batch: RawBatch,
+    group: list[tuple[int, pa.Table]],
+    event: EventType,
+    lexicon: Lexicon,
 ) -> None:
     sizes = np.array([len(table) for _, table in group])
     firsts = np.cumsum(sizes) - sizes
     record = np.repeat(np.array([index for index, _ in group], np.int64), sizes)
     row = (np.arange(len(record)) - np.repeat(firsts, sizes)).astype(np.int32)
-    wire = _wire(pa.concat_tables([table for _, table in group]), event)
+    wire = _wire(pa.concat_tables([table for _, table in group]), event, lexicon)
     # The checks replace columns by converted ones; the copies keep what was sent.
     draft = Draft(
         record, row, batch.log_times[record], wire.event_time, dict(wire.numbers), dict(wire.labels)
@@ -178,17 +184,21 @@ def _null(name: str, _: int) -> str:
     return f"{name} is null"
 
 
-def _wire(table: pa.Table, event: EventType) -> _Wire:
+def _wire(table: pa.Table, event: EventType, lexicon: Lexicon) -> _Wire:
     n = len(table)
     missing: dict[str, NDArray[np.bool_]] = {name: np.ones(n, bool) for name in event.fields}
     numbers = {name: np.full(n, np.nan) for name in (*event.numbers, *event.times)}
-    labels = {name: Coded(np.zeros(n, np.int32), [""]) for name in event.labels}
+    labels = {
+        name: Coded(np.full(n, lexicon.codes(i, [""])[0]), lexicon.texts[i])
+        for i, name in enumerate(event.labels)
+        if name not in table.column_names
+    }
     event_time = np.zeros(n, np.int64)
     for name in table.column_names:
         column = table.column(name)
         missing[name] = np.asarray(column.is_null())
-        if name in labels:
-            labels[name], missing[name] = _label(column)
+        if name in event.labels:
+            labels[name], missing[name] = _label(column, event.labels.index(name), lexicon)
         elif name in event.numbers:
             numbers[name] = np.where(missing[name], np.nan, np.asarray(column).astype(np.float64))
         elif name == event.time:
@@ -198,24 +208,37 @@ def _wire(table: pa.Table, event: EventType) -> _Wire:
     return _Wire(event.key, event_time, event.time, numbers, labels, missing)
 
 
-def _label(column: Any) -> tuple[Coded, NDArray[np.bool_]]:
+def _label(column: Any, label: int, lexicon: Lexicon) -> tuple[Coded, NDArray[np.bool_]]:
     """Return a text column in coded form, empty where null, and the mask of nulls."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    codes: list[NDArray[np.int64]] = []
-    values: list[str | None] = []
-    for chunk in column.chunks:
-        # A null's index may be anything, so the cast is unchecked; the others were validated.
-        indices = chunk.indices.cast(pa.int64(), safe=False).fill_null(-1)
-        codes.append(np.asarray(indices) + 1 + len(values))
-        values += [None, *chunk.dictionary.to_pylist()]
-    local = np.concatenate(codes)
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    if not chunks:
+        return Coded(np.empty(0, np.int32), lexicon.texts[label]), np.empty(0, bool)
     # Chunks repeat one another's values, and a sender's dictionary may hold unused ones, repeats and nulls.
-    used, back = np.unique(local, return_inverse=True)
-    distinct, texts = encode([values[code] for code in used.tolist()])
-    final = distinct[back]
-    nulls = np.array([text is None for text in texts], bool)[final]
-    return Coded(final, [text or "" for text in texts]), nulls
+    dictionary = pa.concat_arrays([chunk.dictionary for chunk in chunks])
+    known = np.append(lexicon.codes_of(label, _packed(dictionary)), lexicon.codes(label, [""]))
+    absent = np.append(np.asarray(dictionary.is_null()), True)
+    # A null's index may be anything, so the cast is unchecked; the others were validated.
+    indices = pa.chunked_array([chunk.indices for chunk in chunks]).cast(pa.int64(), safe=False)
+    sizes = np.array([len(chunk.dictionary) for chunk in chunks])
+    at = np.asarray(indices.fill_null(0)) + np.repeat(
+        np.cumsum(sizes) - sizes, [len(chunk) for chunk in chunks]
+    )
+    if indices.null_count:
+        at[np.asarray(indices.is_null())] = len(dictionary)
+    nulls = absent[at]
+    return Coded(np.where(nulls, known[-1], known[at]), lexicon.texts[label]), nulls
+
+
+def _packed(texts: Any) -> Packed:
+    """Return a text array's bytes in place; what nulls hold does not matter."""
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return Packed(np.empty(0, np.uint8), np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64))
+    stop = np.frombuffer(offsets, width)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    return Packed(np.frombuffer(data, np.uint8), stop[:-1], np.diff(stop))
 
 
 def _millis(column: Any) -> Int64s:
