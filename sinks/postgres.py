@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import msgspec
 import psycopg
@@ -60,7 +60,7 @@ class PostgresSink:
         """Close the connection."""
         self._drop()
 
-    def _guarded(self, action: Any) -> None:
+    def _guarded(self, action: Callable[[psycopg.Connection], None]) -> None:
         try:
             action(self._connected())
         except _NO_SPACE as error:

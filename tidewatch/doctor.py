@@ -57,7 +57,9 @@ def examine(
         remedy = "look whether it runs (`tidewatch broker status`), and at TIDEWATCH_BOOTSTRAP and the TIDEWATCH_SASL_* settings"
         yield Finding("broker", "fail", f"{where} does not answer: {error.args[0].str()}", remedy)
         return
-    yield Finding("broker", "ok", f"{snapshot.brokers} brokers answer at {connection['bootstrap.servers']}")
+    yield Finding(
+        "broker", "ok", f"Kafka answers at {connection['bootstrap.servers']}; brokers: {snapshot.brokers}"
+    )
     yield from replicas(snapshot)
     yield from catalogue(AdminClient(dict(connection)))
     yield from lag(snapshot, max_lag)
@@ -108,7 +110,7 @@ def replicas(snapshot: Snapshot) -> Iterator[Finding]:
     leaderless = [source for source, look in snapshot.partitions.items() if not look.has_leader]
     behind = [source for source, look in snapshot.partitions.items() if look.in_sync < look.replicas]
     if leaderless:
-        text = f"{len(leaderless)} partitions have no leader, such as {_name(leaderless[0])}"
+        text = f"partitions without a leader: {len(leaderless)}, such as {_name(leaderless[0])}"
         yield Finding(
             "replicas",
             "fail",
@@ -116,12 +118,12 @@ def replicas(snapshot: Snapshot) -> Iterator[Finding]:
             "start the brokers that are down; nobody can read or write these until then",
         )
     elif behind:
-        text = f"{len(behind)} partitions lack replicas, such as {_name(behind[0])}"
+        text = f"partitions that lack replicas: {len(behind)}, such as {_name(behind[0])}"
         yield Finding(
             "replicas", "warn", text, "start the brokers that are down, or wait until they have caught up"
         )
     else:
-        yield Finding("replicas", "ok", f"{len(snapshot.partitions)} partitions have all their replicas")
+        yield Finding("replicas", "ok", f"all replicas are in sync; partitions: {len(snapshot.partitions)}")
 
 
 def catalogue(admin: AdminClient) -> Iterator[Finding]:
@@ -135,7 +137,7 @@ def catalogue(admin: AdminClient) -> Iterator[Finding]:
     missing = [d for d in found if d.kind == "missing"]
     if missing:
         names = ", ".join(d.topic for d in missing)
-        yield Finding("topics", "fail", f"{len(missing)} topics are missing: {names}", missing[0].remedy)
+        yield Finding("topics", "fail", f"missing topics: {names}", missing[0].remedy)
     for d in found:
         if d.kind != "missing":
             yield Finding("topics", "fail" if d.kind == "partitions" else "warn", d.text, d.remedy)
@@ -164,7 +166,7 @@ def lag(snapshot: Snapshot, max_lag: int) -> Iterator[Finding]:
                 "start more workers, up to one a partition, or look for a stuck one: tidewatch monitor",
             )
         else:
-            yield Finding("lag", "ok", f"group {name} is {behind} records behind, {group.members} members")
+            yield Finding("lag", "ok", f"group {name} is {behind} records behind; members: {group.members}")
 
 
 def clocks(

@@ -100,7 +100,7 @@ def test_topics_are_compared_with_the_catalogue(
     assert states(list(doctor.catalogue(admin))) == ["fail"]
     topics.create(admin, [each.with_partitions(2) for each in specs[:2]])
     (missing,) = doctor.catalogue(admin)
-    assert missing.text == f"1 topics are missing: {topic_prefix}.late"
+    assert missing.text == f"missing topics: {topic_prefix}.late"
     topics.create(admin, [specs[2].with_partitions(3)])
     assert "partitions" in " ".join(each.text for each in doctor.catalogue(admin) if each.state == "fail")
 
@@ -144,7 +144,7 @@ def test_the_whole_examination_on_a_cluster_with_its_topics(
     checks = {each["check"]: each["state"] for each in answer["findings"]}
     assert checks.keys() >= {"versions", "disk", "broker", "replicas", "topics", "clocks"}
     assert (checks["broker"], checks["topics"]) == ("ok", "ok")
-    assert "broker: 1 brokers answer" in run().stdout
+    assert "broker: Kafka answers at" in run().stdout
 
 
 def test_no_broker_is_a_failed_check_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
