@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,10 @@ def console(
             "--worker", metavar="URL", help="A worker's metrics address, as it printed it; one option each."
         ),
     ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option("--targets", help="File in which `tidewatch worker --targets FILE` lists its workers."),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
     ] = "127.0.0.1",
@@ -53,15 +58,21 @@ def console(
     from tidewatch.console.serve import console as serve
     from tidewatch.declarations import DeclarationError, find_windowed
     from tidewatch.live.watch import Watcher
+    from tidewatch.live.workers import addresses_in
 
     try:
         chosen = [find_windowed(name) for name in pipelines or ["air-quality"]]
     except DeclarationError as error:
         raise typer.BadParameter(str(error)) from error
-    targets = {_name(url): url for url in worker or ()}
+    named = {_name(url): url for url in worker or ()}
     stopping = stop_event()
     with explained():
-        watcher = Watcher(connection(), app_id or chosen[0].name, chosen, lambda: targets)
+        watcher = Watcher(
+            connection(),
+            app_id or chosen[0].name,
+            chosen,
+            lambda: named | (addresses_in(targets) if targets else {}),
+        )
         watcher.start()
         try:
             with serve(watcher.snapshot, host=host, port=port, token=token) as address:

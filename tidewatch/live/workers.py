@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -26,6 +27,10 @@ class WorkerFacts(msgspec.Struct, kw_only=True):
     stopped: tuple[int, ...] = ()
 
 
+class _Targets(msgspec.Struct):
+    targets: list[str]
+
+
 def ask_all(urls: Sequence[str]) -> list[WorkerFacts]:
     """Return the facts of those workers that answer, in the order of their addresses."""
     if not urls:
@@ -41,6 +46,18 @@ def ask(url: str) -> WorkerFacts | None:
             return parse(url, answer.read().decode())
     except (URLError, OSError, ValueError):
         return None
+
+
+def addresses_in(path: Path) -> dict[str, str]:
+    """Return the metrics addresses by name (host:port) that a file for Prometheus' file_sd_configs lists.
+
+    A file that is not there, or not a list of targets, has none: workers write it when they start.
+    """
+    try:
+        groups = msgspec.json.decode(path.read_bytes(), type=list[_Targets])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+    return {target: f"http://{target}/metrics" for group in groups for target in group.targets}
 
 
 def parse(url: str, text: str) -> WorkerFacts:

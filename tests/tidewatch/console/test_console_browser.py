@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -45,9 +46,7 @@ def opened(browser: Browser, address: str, **options: object) -> Iterator[tuple[
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "request",
-        lambda r: (
-            complaints.append(r.url) if not r.url.startswith(address.split("?", maxsplit=1)[0]) else None
-        ),
+        lambda r: complaints.append(r.url) if urlsplit(r.url).netloc != urlsplit(address).netloc else None,
     )
     page.goto(address)
     expect(page.locator("#status")).to_have_text("live", timeout=PATIENCE)

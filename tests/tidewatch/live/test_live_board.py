@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,8 @@ from schemas.results import Alert
 from tests.tidewatch.live.test_live_shapes import summary
 from tidewatch.live import board as board_module
 from tidewatch.live.board import Board, outline
-from tidewatch.live.workers import merged, parse
+from tidewatch.live.workers import addresses_in, merged, parse
+from tidewatch.supervisor import write_targets
 
 
 class Record:
@@ -125,3 +128,12 @@ def test_a_workers_metrics_say_where_it_stands() -> None:
     )  # fmt: skip
     behind = parse("http://b", METRICS.format(position=3))
     assert merged([behind, facts])["in", 0].url == "http://a"
+
+
+def test_workers_are_found_in_the_file_that_they_list_themselves_in(tmp_path: Path) -> None:
+    path = tmp_path / "workers.json"
+    assert addresses_in(path) == {}
+    write_targets(path, "127.0.0.1", [9100, 9101], "air")
+    assert addresses_in(path) == {f"127.0.0.1:{n}": f"http://127.0.0.1:{n}/metrics" for n in (9100, 9101)}
+    path.write_text("[")
+    assert addresses_in(path) == {}
