@@ -12,8 +12,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream partition's share in one window of one group of a roll-up.
 
     It replaces an earlier one of the same (rollup, start, end, group); ``revision`` is 0 for what the partition had when the window
-    ended there. Times are milliseconds; ``squares`` is the sum of squares
-    about ``mean``; ``sketch`` is in the binary form of `streams.sketches.codes`.
+    ended there. Times are milliseconds; ``squares`` is the sum of squares about ``mean``; ``sketch`` is in the binary form of
+    `streams.sketches.codes`, ``extras`` are the packed states of `streams.extras`.
     """
 
     rollup: str
@@ -33,6 +33,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     first_time: int
     last_time: int
     sketch: bytes
+    extras: list[bytes] = []
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

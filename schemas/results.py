@@ -18,7 +18,8 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     maps levels such as ``"0.5"`` to values read from the sketch with relative accuracy ``alpha``;
     ``sketch`` is its binary form (base64 in JSON). Revision 0 is published when the watermark passes
     ``end``; later revisions replace it. ``late`` rows of the count came too late and were folded in
-    afterwards. ``first_time`` and ``last_time`` are the event times of first and last.
+    afterwards. ``first_time`` and ``last_time`` are the event times of first and last. ``extras`` has what else
+    the pipeline declares, by name: numbers of distinct values, shares, or the most frequent values with counts.
     """
 
     id: str
@@ -42,6 +43,7 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     late: int = 0
     first_time: int = 0
     last_time: int = 0
+    extras: dict[str, float | dict[str, int]] = {}
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

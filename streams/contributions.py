@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.contributions import Contribution, Partial, Progress
+from streams.extras import Extras
 from streams.frames import Firing, Ints
 from streams.groups import Groups, name_of
 from streams.merging import reduced, selected
@@ -25,8 +26,11 @@ class Contributions:
     every row at which it passes the end of a window or of its allowed lateness, after the partial sums which that row caused.
     """
 
-    def __init__(self, pipeline: Pipeline, groups: Groups, mapping: LogMapping, partition: int) -> None:
+    def __init__(
+        self, pipeline: Pipeline, groups: Groups, mapping: LogMapping, partition: int, extras: Extras
+    ) -> None:
         self._pipeline, self._partition, self._mapping = pipeline, partition, mapping
+        self._extras = extras
         self._levels = [_Level(rollup, groups) for rollup in pipeline.rollups]
         self._encode = msgspec.json.Encoder().encode
         self.idle = False
@@ -87,7 +91,14 @@ class Contributions:
                 first_time=int(times["first_time"][row]),
                 last_time=int(times["last_time"][row]),
                 sketch=sketches[row],
+                extras=self._packed(int(firing.start[0]), closed.group[codes == code].tolist()),
             )
+
+    def _packed(self, start: int, groups: list[int]) -> list[bytes]:
+        """Return the optional aggregates of a window over some of the pipeline's groups, in their order."""
+        declared = self._pipeline.extras
+        states = [self._extras.states(start, group) for group in groups] if declared else []
+        return [extra.pack(extra.merge([held[i] for held in states])) for i, extra in enumerate(declared)]
 
     def _output(self, partial: Partial) -> Output:
         contribution = Contribution(pipeline=self._pipeline.name, partition=self._partition, partial=partial)

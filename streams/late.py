@@ -110,7 +110,9 @@ def folded(
     groups.load([tuple(labels[name] for name in (*view.by, *view.keep))])
     revision = 0 if newest is None else newest.revision + 1
     firing = replace(Firing.of(end, start, end, 0, total), revision=np.array([revision]))
-    (output,) = Summaries(view.name, groups, mapping, pipeline.levels).of(firing, late=[len(rows)])
+    (output,) = Summaries(view.name, groups, mapping, pipeline.levels).of(
+        firing, late=[len(rows)], extras=None if base is None else [base.extras]
+    )
     return output
 
 

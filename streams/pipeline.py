@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.columns import Columns
 from schemas.event_types import EventType
+from streams.extras import Extra
 from streams.rules.base import Declaration
 from streams.task import OutputKind
 
@@ -139,6 +140,7 @@ class Pipeline:
     derived: tuple[Derived, ...] = ()
     rules: tuple[Declaration, ...] = ()
     rollups: tuple[RollUp, ...] = ()
+    extras: tuple[Extra, ...] = ()
     results: str = "iot.sensor.window.v1"
     alerts: str = "iot.sensor.alert.v1"
     partials: str = "iot.sensor.partial.v1"
@@ -153,6 +155,10 @@ class Pipeline:
             )
         if isinstance(self.window, Session) and self.rollups:
             raise ValueError("session windows differ from key to key, so they cannot be rolled up")
+        if isinstance(self.window, Session) and self.extras:
+            raise ValueError(
+                "session windows have no panes, which extras are kept by; use tumbling or hopping windows"
+            )
         known = {*self.group_by, *self.keep}
         for rollup in self.rollups:
             if not known.issuperset(rollup.by):
@@ -190,6 +196,7 @@ class Pipeline:
             self.out_of_orderness_ms, self.allowed_lateness_ms, self.alpha, self.levels,
             [f.name for f in self.filters], [d.name for d in self.derived],
             [rule.signature() for rule in self.rules], self.version,
+            [extra.signature() for extra in self.extras],
             [(r.name, r.by, r.retain_ms, [rule.signature() for rule in r.rules]) for r in self.rollups],
         ]  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -13,6 +13,7 @@ from schemas.contributions import Contribution, Partial, Progress
 from schemas.deadletters import headers_for
 from schemas.errors import ErrorCode
 from streams.blocks import Changes, cut, joined
+from streams.extras import Value, values_of
 from streams.frames import Firing
 from streams.groups import Groups
 from streams.merging import reduced
@@ -205,7 +206,7 @@ class _View:
     """One roll-up: its groups, rules and summaries. Groups are numbered as they are first published."""
 
     def __init__(self, pipeline: Pipeline, rollup: RollUp, mapping: LogMapping) -> None:
-        self.rollup, self._mapping = rollup, mapping
+        self.rollup, self._mapping, self._extras = rollup, mapping, pipeline.extras
         name = f"{pipeline.name}:{rollup.name}"
         self._groups = Groups(rollup.by, ())
         self._summaries = Summaries(name, self._groups, mapping, pipeline.levels)
@@ -232,10 +233,25 @@ class _View:
         n, revision = len(parts), np.array(revisions, np.int64)
         when, begin = np.full(n, end, np.int64), np.full(n, start, np.int64)
         firing = Firing(when, begin, when, revision, revision == 0, total, lambda: total)
-        outputs = self._summaries.of(firing)
+        outputs = self._summaries.of(firing, extras=self._values(parts))
         after = np.full(n, watermark)
         self._watch.windows(firing, np.zeros(n, np.int64), after)
         return outputs + self._watch.alerts(np.array([offset]), partition, after[:1])
+
+    def _values(self, parts: list[dict[int, Partial]]) -> list[dict[str, Value]] | None:
+        """Return the optional aggregates of each group, merged in the order of upstream partitions."""
+        if not self._extras:
+            return None
+        return [
+            values_of(
+                self._extras,
+                [
+                    extra.merge([extra.unpack(part[number].extras[i]) for number in sorted(part)])
+                    for i, extra in enumerate(self._extras)
+                ],
+            )
+            for part in parts
+        ]
 
     def pack(self) -> dict[str, bytes]:
         """Return groups and rules as named parts."""

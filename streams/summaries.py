@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import repeat
 
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from schemas.results import WindowSummary
+from streams.extras import Value
 from streams.frames import Firing
 from streams.groups import Groups
 from streams.sketches.codes import encode_many, quantiles_many
@@ -41,7 +42,12 @@ class Summaries:
         self._summary = _by_position()
         self._encode = msgspec.json.Encoder().encode
 
-    def of(self, firing: Firing, late: Sequence[int] | None = None) -> list[Output]:
+    def of(
+        self,
+        firing: Firing,
+        late: Sequence[int] | None = None,
+        extras: Sequence[Mapping[str, Value]] | None = None,
+    ) -> list[Output]:
         """Return one result for each group of the windows, in their order; ``late`` rows of each were folded in."""
         groups, closed = self._groups, firing.closed
         low, high = closed.floats["min"], closed.floats["max"]
@@ -55,17 +61,18 @@ class Summaries:
             closed.variance.tolist(), low.tolist(), high.tolist(), closed.floats["first"].tolist(),
             closed.floats["last"].tolist(), strict=True,
         )  # fmt: skip
-        extras = zip(
-            late or repeat(0, len(sketches)), closed.times["first_time"].tolist(), closed.times["last_time"].tolist(), strict=True
+        n, times = len(sketches), closed.times
+        more = zip(
+            late or repeat(0, n), times["first_time"].tolist(), times["last_time"].tolist(), extras or repeat({}, n), strict=True
         )  # fmt: skip
         name, names, labels, keys = self._name, groups.names, groups.labels, groups.keys
         encode, alpha, outputs = self._encode, self._mapping.alpha, []
-        for row, level, sketch, extra in zip(aggregates, levels, sketches, extras, strict=True):
+        for row, level, sketch, rest in zip(aggregates, levels, sketches, more, strict=True):
             start, end, revision, group, *numbers = row
             text = names[group]
             summary = self._summary(
                 f"{name}|{text}|{start}|{end}|{revision}", name, text, labels(group), start, end, revision, *numbers,
-                self._levels_of(*level), alpha, sketch, *extra,
+                self._levels_of(*level), alpha, sketch, *rest,
             )  # fmt: skip
             outputs.append(Output("result", keys[group], encode(summary)))
         return outputs

@@ -13,6 +13,7 @@ from schemas.columns import Columns
 from schemas.deadletters import headers_for
 from streams.blocks import Changes, cut, joined
 from streams.contributions import Contributions
+from streams.extras import Extras
 from streams.frames import Frames, TumblingFrames
 from streams.groups import Groups
 from streams.hopping import HoppingFrames
@@ -45,7 +46,8 @@ class WindowTask:
         self._watch = Watch(pipeline.name, pipeline.rules, self._groups, self._mapping)
         self._watermark = self._max_time = BEGINNING
         self._partition = partition
-        self._rollups = Contributions(pipeline, self._groups, self._mapping, partition)
+        self._extras = extras_of(pipeline)
+        self._rollups = Contributions(pipeline, self._groups, self._mapping, partition, self._extras)
         self._changes = Changes()
 
     @property
@@ -195,6 +197,7 @@ class WindowTask:
             value, time, before = value[used], time[used], before[used]
         group = self._groups.encode(columns)
         self._frames.add(group, value, time, self._mapping.index(value), before)
+        self._extras.add(group, columns)
         self._watch.rows(group, time, value, used.astype(np.int64), after[used])
 
     def _fire(
@@ -207,11 +210,12 @@ class WindowTask:
         for firing in self._frames.due(self._watermark):
             cause = np.searchsorted(after, firing.when)
             self._watch.windows(firing, cause, after[cause])
-            outputs += self._summaries.of(firing)
+            outputs += self._summaries.of(firing, extras=self._extras.values(firing))
             while progress and progress[0][0] < cause[0]:
                 outputs.append(progress.pop(0)[1])
             outputs += self._rollups.of(firing)
         outputs += [output for _, output in progress]
+        self._extras.drop(self._watermark)
 
     # --- state
 
@@ -223,6 +227,7 @@ class WindowTask:
         for number, first in enumerate(range(0, len(self._groups), 1024)):
             blocks[f"groups/{number:06d}"] = msgspec.msgpack.encode(self._groups.rows(first))
         blocks |= cut("window", self._frames.pack()) | cut("rule", self._watch.pack())
+        blocks |= cut("extra", self._extras.pack())
         return self._changes.since(blocks, full=full)
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
@@ -234,7 +239,15 @@ class WindowTask:
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
         self._frames.unpack(joined(blocks, "window"))
         self._watch.unpack(joined(blocks, "rule"))
+        self._extras.unpack(joined(blocks, "extra"))
         self._changes.begin(blocks)
+
+
+def extras_of(pipeline: Pipeline) -> Extras:
+    """Return the empty optional aggregates of a pipeline's task."""
+    window = pipeline.window
+    size, every = (1, 1) if isinstance(window, Session) else (window.size_ms, window.every_ms)
+    return Extras(pipeline.extras, size, every, pipeline.allowed_lateness_ms)
 
 
 def frames_of(pipeline: Pipeline) -> Frames:
