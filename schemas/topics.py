@@ -114,20 +114,15 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("iot.sensor.partial.v1", "source", Contribution, "group", "murmur2", _days(1)),
     TopicSpec("iot.sensor.rollup.v1", "result", WindowSummary, "group", "source", _days(30)),
     # Rules that change while pipelines run, newest by pipeline/rule, in JSON as `tidewatch rules apply` writes them.
-    TopicSpec(RULES_TOPIC, "rules", None, "rule", "murmur2", FOREVER, "compact", partitions=1),
+    TopicSpec(RULES_TOPIC, "rules", None, "rule", "murmur2", FOREVER, "compact"),
     TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
     # Events about patients are kept no longer than their processing needs.
     TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),
-    # One partition, since the counts of a pair, its drug, its event and all reports belong together.
-    TopicSpec(
-        "pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3), partitions=1
-    ),
-    TopicSpec(
-        "pharma.signal.state.v1", "result", SignalState, "id", "source", FOREVER, "compact", partitions=1
-    ),
-    TopicSpec(
-        "pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER, partitions=1
-    ),
+    # Written by pseudonym alone. Reports derived from it go to the partition of their population, where all of its counts are.
+    TopicSpec("hospital.fhir.resource.v1", "source", None, "patient", "murmur2", _days(3)),
+    TopicSpec("pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3)),
+    TopicSpec("pharma.signal.state.v1", "result", SignalState, "id", "source", FOREVER, "compact"),
+    TopicSpec("pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER),
     # What keeps a dead letter from being sent twice, and what tells how far a broker's clock is off.
     TopicSpec(REPLAYED_LETTERS, "control", ReplayedLetter, "id", "murmur2", FOREVER, "compact"),
     TopicSpec(PROBES, "control", None, "id", "murmur2", timedelta(hours=1)),

@@ -7,17 +7,18 @@ from functools import partial
 from schemas.codec import Decoder
 from schemas.contributions import as_columns
 from streams.config import Stage
+from streams.derivation import DerivedPipeline
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
 from streams.window_task import WindowTask
 
-AnyPipeline = Pipeline | ReportPipeline
+AnyPipeline = Pipeline | ReportPipeline | DerivedPipeline
 
 
 def stage_of(pipeline: AnyPipeline, partitions: int | None = None) -> Stage:
     """Return the engine's stage for a pipeline; given the source's ``partitions``, rows on the wrong one are dead-lettered."""
-    if isinstance(pipeline, ReportPipeline):
+    if not isinstance(pipeline, Pipeline):
         return pipeline.stage()
     return Stage(
         topic=pipeline.source,

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+from streams.derivation import DerivedPipeline
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
 from streams.reports import ReportPipeline
@@ -31,7 +32,7 @@ def find_pipeline(text: str) -> AnyPipeline:
             f"no pipeline {text!r}; there are: {', '.join(sorted(PIPELINES))}. Your own: FILE.py:VARIABLE or module:VARIABLE."
         )
     found = getattr(_imported(place), variable, None)
-    if not isinstance(found, Pipeline | ReportPipeline):
+    if not isinstance(found, Pipeline | ReportPipeline | DerivedPipeline):
         raise DeclarationError(f"{place} has no Pipeline named {variable}")
     return found
 

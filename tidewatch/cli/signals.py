@@ -186,6 +186,80 @@ def replay(
         say(f"{counts.delivered} reports delivered to {topic}")
 
 
+@group.command()
+def fhir(
+    files: Annotated[
+        list[Path], typer.Argument(help="FHIR R4 JSON files, or NDJSON with one resource a line.")
+    ],
+    source: Annotated[str, typer.Option(help="The hospital they come from; part of every pseudonym.")],
+    topic: Annotated[str, typer.Option(help="Topic to send to.")] = "hospital.fhir.resource.v1",
+    json: Json = False,
+) -> None:
+    """Send FHIR resources by pseudonym: names, addresses and notes stay here.
+
+    The key of the pseudonyms is taken from TIDEWATCH_PSEUDONYM_KEY and goes nowhere.
+    """
+    from producers.errors import ProducerError
+    from producers.loader import load
+    from producers.pseudonyms import Pseudonyms, pseudonymised
+    from tidewatch.cli.shared import print_json
+
+    try:
+        pseudonyms = Pseudonyms.from_environment()
+        records = [
+            record
+            for file in files
+            for value in _documents(file)
+            for record in pseudonymised(value, source, pseudonyms)
+        ]
+        with explained():
+            counts = load(connection(), topic, records)
+    except (ProducerError, OSError) as error:
+        fail(error)
+    if json:
+        print_json({"topic": topic, "delivered": counts.delivered})
+    else:
+        say(f"{counts.delivered} resources delivered to {topic}")
+
+
+@group.command()
+def e2b(
+    files: Annotated[list[Path], typer.Argument(help="ICH E2B(R3) XML messages.")],
+    source: Annotated[str, typer.Option(help="Where they come from.")],
+    population: Annotated[str, typer.Option(help="Population they are counted in.")] = "all",
+    topic: Annotated[str, typer.Option(help="Topic to send to.")] = REPORTS,
+    json: Json = False,
+) -> None:
+    """Send the cases of E2B(R3) messages as safety reports, by pseudonym where TIDEWATCH_PSEUDONYM_KEY is set."""
+    import os
+
+    import msgspec
+
+    from producers.e2b import reports_of
+    from producers.errors import ProducerError
+    from producers.loader import load
+    from producers.pseudonyms import KEY_VARIABLE, Pseudonyms
+    from tidewatch.cli.shared import print_json
+
+    try:
+        pseudonyms = Pseudonyms.from_environment() if os.environ.get(KEY_VARIABLE) else None
+        reports = [r for file in files for r in reports_of(file.read_bytes(), source, population, pseudonyms)]
+        with explained():
+            records = [(report.population.encode(), msgspec.json.encode(report)) for report in reports]
+            counts = load(connection(), topic, records)
+    except (ProducerError, OSError) as error:
+        fail(error)
+    if json:
+        print_json({"topic": topic, "delivered": counts.delivered})
+    else:
+        say(f"{counts.delivered} reports delivered to {topic}")
+
+
+def _documents(file: Path) -> list[bytes]:
+    content = file.read_bytes()
+    return content.splitlines() if file.suffix == ".ndjson" else [content]
+
+
 def _values(topic: str) -> Iterator[bytes | None]:
     from sinks.errors import TopicError
     from sinks.reader import read_to_end

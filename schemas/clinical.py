@@ -1,0 +1,191 @@
+"""Clinical facts: what FHIR resources, OMOP tables or hospital events say of one patient, in one small form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from schemas import fhir
+from schemas.draft import Failure
+from schemas.errors import ErrorCode
+
+FactKind = Literal["exposure", "outcome", "report", "person"]
+MAX_ENTRIES = 5_000
+_ABNORMAL = frozenset({"A", "AA", "H", "HH", "L", "LL", "HU", "LU"})
+_DONE = frozenset(
+    {"completed", "in-progress", "active", "final", "amended", "corrected", "on-hold", "stopped", ""}
+)
+_WRONG = "entered-in-error"
+
+
+class ClinicalFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One fact about one pseudonymous patient.
+
+    ``id`` is unique within ``source``; a fact with ``retracted`` takes back the one of this id. ``codes`` are
+    ``system|code`` texts: one for an exposure or outcome, the event first and then its suspects for a report. ``time`` is
+    milliseconds, for a person the birth. ``version`` rises with each version of the fact.
+    """
+
+    id: str
+    source: str
+    kind: FactKind
+    patient: str
+    time: int
+    codes: list[str] = []
+    retracted: bool = False
+    serious: bool = False
+    sex: str = ""
+    version: int = 1
+
+
+def facts_of(value: bytes, source: str) -> list[ClinicalFact] | Failure:
+    """Read a FHIR R4 resource or Bundle to facts, or say why it is none.
+
+    A Bundle is taken whole or not at all. Resources that say nothing of exposures or outcomes give no fact; patients are named
+    as the resource names them, so pseudonyms must have been put in before.
+    """
+    try:
+        kind = fhir.READ_TYPE(value).resource_type
+        if kind != "Bundle":
+            return _of_resource(kind, value, source, "")
+        bundle = fhir.READ_BUNDLE(value)
+        if len(bundle.entry) > MAX_ENTRIES:
+            return Failure(
+                ErrorCode.OVERSIZED, f"a Bundle of {len(bundle.entry)} entries, more than {MAX_ENTRIES}"
+            )
+        facts: list[ClinicalFact] = []
+        for entry in bundle.entry:
+            raw = bytes(entry.resource)
+            found = _of_resource(fhir.READ_TYPE(raw).resource_type, raw, source, entry.full_url)
+            if isinstance(found, Failure):
+                return found
+            facts += found
+    except msgspec.ValidationError as error:
+        return Failure(ErrorCode.WRONG_TYPE, str(error))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Failure(ErrorCode.MALFORMED, str(error))
+    return facts
+
+
+def _of_resource(kind: str, value: bytes, source: str, url: str) -> list[ClinicalFact] | Failure:
+    decoder = fhir.DECODERS.get(kind)
+    if decoder is None:
+        if kind in fhir.SILENT:
+            return []
+        return Failure(ErrorCode.UNKNOWN_RESOURCE, f"resources of type {kind!r} are not read")
+    resource = decoder.decode(value)
+    name = resource.id or url
+    if not name:
+        return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no id")
+    fact = _FACTS[type(resource)](resource)
+    if fact is None:
+        return []
+    patient, codes, time, flags = fact
+    if not patient:
+        return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no subject")
+    if not flags.get("retracted"):
+        if time is None:
+            return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no date that can be read")
+        if resource.kind != "person" and not all(codes):
+            return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no code")
+    version = resource.meta.version_id
+    return [
+        ClinicalFact(
+            id=f"{kind}/{name}", source=source, kind=resource.kind, patient=patient, time=time or 0,
+            codes=codes if all(codes) else [], version=int(version) if version.isdecimal() else 1, **flags,
+        )
+    ]  # fmt: skip
+
+
+Found = tuple[str, list[str], int | None, dict[str, Any]] | None
+
+
+def _of_person(it: fhir.Patient) -> Found:
+    return (
+        it.id,
+        [],
+        moment(it.birth_date),
+        {"sex": it.gender if it.gender in {"female", "male"} else "unknown"},
+    )
+
+
+def _of_event(it: fhir.AdverseEvent) -> Found:
+    if it.actuality not in {"actual", ""}:
+        return None
+    suspects = [s.instance.display or s.instance.reference for s in it.suspect_entity]
+    serious = any(coding.code.casefold() == "serious" for coding in it.seriousness.coding)
+    codes = [code_of(it.event), *suspects] if suspects else [""]
+    return (
+        patient_of(it.subject),
+        codes,
+        moment(it.date or it.detected or it.recorded_date),
+        {"serious": serious},
+    )
+
+
+def _of_use(it: fhir.MedicationUse) -> Found:
+    if it.status not in _DONE | {_WRONG}:
+        return None
+    code = code_of(it.medication_codeable_concept) or it.medication_reference.display
+    time = moment(it.effective_date_time or it.effective_period.start or it.authored_on)
+    return patient_of(it.subject), [code], time, {"retracted": it.status == _WRONG}
+
+
+def _of_immunization(it: fhir.Immunization) -> Found:
+    if it.status not in _DONE | {_WRONG}:
+        return None
+    flags: dict[str, Any] = {"retracted": it.status == _WRONG}
+    return patient_of(it.patient), [code_of(it.vaccine_code)], moment(it.occurrence_date_time), flags
+
+
+def _of_condition(it: fhir.Condition) -> Found:
+    wrong = any(coding.code in {_WRONG, "refuted"} for coding in it.verification_status.coding)
+    time = moment(it.onset_date_time or it.onset_period.start or it.recorded_date)
+    return patient_of(it.subject), [code_of(it.code)], time, {"retracted": wrong}
+
+
+def _of_observation(it: fhir.Observation) -> Found:
+    wrong = it.status == _WRONG
+    abnormal = any(coding.code in _ABNORMAL for concept in it.interpretation for coding in concept.coding)
+    if not (wrong or (abnormal and it.status in _DONE)):
+        return None
+    time = moment(it.effective_date_time or it.effective_period.start)
+    return patient_of(it.subject), [code_of(it.code)], time, {"retracted": wrong}
+
+
+_FACTS: dict[Any, Callable[[Any], Found]] = {
+    fhir.Patient: _of_person,
+    fhir.AdverseEvent: _of_event,
+    fhir.MedicationUse: _of_use,
+    fhir.Immunization: _of_immunization,
+    fhir.Condition: _of_condition,
+    fhir.Observation: _of_observation,
+}
+
+
+def code_of(concept: fhir.Concept) -> str:
+    """Return the first code of a concept as ``system|code``, or its text, or nothing."""
+    for coding in concept.coding:
+        if coding.code:
+            return f"{coding.system}|{coding.code}" if coding.system else coding.code
+    return concept.text
+
+
+def patient_of(reference: fhir.Reference) -> str:
+    """Return the patient that a reference names, without the type or the server before it."""
+    return reference.reference.rpartition("/")[2].removeprefix("urn:uuid:")
+
+
+def moment(text: str) -> int | None:
+    """Return a FHIR date or dateTime in milliseconds, None for what is none; a year or month begins with its first day, UTC."""
+    if not text:
+        return None
+    full = text + "-01-01"[len(text) - 4 :] if len(text) in {4, 7} else text
+    try:
+        found = datetime.fromisoformat(full)
+    except ValueError:
+        return None
+    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,0 +1,68 @@
+"""FHIR R4 records to columns of clinical facts: a resource a record, or a Bundle of several."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from schemas.checks import LIMITS, Limits
+from schemas.clinical import ClinicalFact, facts_of
+from schemas.columns import Coded, Columns, RawBatch, Rejected
+from schemas.draft import Failure
+from schemas.errors import ErrorCode
+
+_ENCODE = msgspec.json.Encoder().encode
+_READ = msgspec.json.Decoder(ClinicalFact).decode
+
+
+def read_fact(text: str) -> ClinicalFact:
+    """Return the fact that a column holds as text."""
+    return _READ(text)
+
+
+def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Columns:
+    """Decode a batch of FHIR records to facts, one a row; records that are none are in ``rejected``, nothing is raised.
+
+    A Bundle with one bad resource is rejected whole, so that what belongs together counts together or not at all.
+    """
+    facts: list[ClinicalFact] = []
+    record: list[int] = []
+    rows: list[int] = []
+    rejected: list[Rejected] = []
+    for i, value in enumerate(batch.values):
+        found = _facts(value, source, limits)
+        if isinstance(found, Failure):
+            offset = int(batch.offsets[i])
+            rejected.append(Rejected(offset, 0, found.code, found.detail, batch.keys[i], value))
+            continue
+        facts += found
+        record += [i] * len(found)
+        rows += range(len(found))
+    which = np.array(record, dtype=np.int64)
+    log_times = batch.log_times[which]
+    # A birth is no time that events are ordered by.
+    times = np.array([fact.time if fact.kind != "person" else 0 for fact in facts], dtype=np.int64)
+    persons = np.array([fact.kind == "person" for fact in facts], dtype=np.bool_)
+    texts = [_ENCODE(fact).decode() for fact in facts]
+    return Columns(
+        batch.topic, batch.partition, batch.start, batch.next, batch.offsets[which],
+        np.array(rows, dtype=np.int32), log_times, np.where(persons, log_times, times), {},
+        {"fact": Coded(np.arange(len(facts), dtype=np.int32), texts)},
+        lambda i: (batch.keys[record[i]], batch.values[record[i]] or b""), tuple(rejected),
+    )  # fmt: skip
+
+
+def _facts(value: bytes | None, source: str, limits: Limits) -> list[ClinicalFact] | Failure:
+    if not value:
+        return Failure(ErrorCode.EMPTY, "the record has no value")
+    if len(value) > limits.max_bytes:
+        return Failure(ErrorCode.OVERSIZED, f"{len(value)} bytes, more than {limits.max_bytes}")
+    found = facts_of(value, source)
+    if isinstance(found, Failure):
+        return found
+    for fact in found:
+        if fact.kind != "person" and not fact.retracted and not limits.earliest <= fact.time < limits.latest:
+            return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"{fact.id} is of {fact.time} ms")
+        if len(fact.patient) > limits.max_label or any(len(code) > limits.max_label for code in fact.codes):
+            return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of {fact.id} is too long")
+    return found
