@@ -17,6 +17,7 @@ from streams.distributions.errors import (
 from streams.distributions.grid import Floats, Grid
 from streams.distributions.quantile_function import QuantileFunction
 from streams.sketches.mapping import LogMapping
+from streams.sketches.sketch import Sketch
 
 
 def of_sample(values: ArrayLike, weights: ArrayLike | None = None) -> QuantileFunction:
@@ -61,6 +62,13 @@ def of_row(
     bins = np.asarray(codes, np.int64)
     lower, upper = mapping.bounds
     return of_bins(lower[bins], upper[bins], counts, minimum, maximum)
+
+
+def of_sketch(sketch: Sketch) -> QuantileFunction:
+    """Return the quantile function of a sketch, linear inside its bins."""
+    codes, counts = sketch.rows
+    lower, upper = sketch.bounds
+    return of_bins(lower[codes], upper[codes], counts, sketch.minimum, sketch.maximum)
 
 
 def of_quantiles(grid: Grid, values: ArrayLike, *, exact: bool = False) -> QuantileFunction:
