@@ -93,7 +93,7 @@ def test_every_scrape_target_is_a_service_on_its_metrics_port() -> None:
         assert host == "localhost" or host in services(), target
         if host.startswith("worker"):
             assert services()[host]["environment"]["TIDEWATCH_METRICS_PORT"] == port
-        elif host == "monitor":
+        elif host in {"monitor", "keeper"}:
             assert services()[host]["command"][-1] == port
     workers = {name for name in services() if name.startswith("worker")}
     assert workers == {target.split(":")[0] for target in targets if target.startswith("worker")}
