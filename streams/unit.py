@@ -396,7 +396,8 @@ class Unit(threading.Thread):
     def _write_shorter(
         self, records: list[Record], delivered: Delivered | None, error: OutputRefusedError
     ) -> None:
-        for cut in shorter(records, {stage.outputs["dead"] for stage in self._stages}):
+        dead = {stage.outputs["dead"] for stage in self._stages if "dead" in stage.outputs}
+        for cut in shorter(records, dead):
             log.warning("partition %d: dead letters are cut to fit: %s", self.partition, error)
             try:
                 self._writer.write(cut, delivered)
