@@ -39,7 +39,7 @@ QUICK = [
     drawn("windows", RESTORING),
     drawn("counting", REBALANCING),
 ]
-EVERY = [drawn(kind, (point,)) for kind in ("counting", "windows") for point in POINTS]
+EVERY = [drawn(kind, (point,)) for kind in ("windows", "counting") for point in POINTS]
 
 
 def kill_at(case: Case, logs: Path, failpoint: str) -> None:
