@@ -96,6 +96,23 @@ Windowing = Tumbling | Hopping | Session
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceWatermark:
+    """Let every value of a label, such as a gateway, have a watermark of its own, by which the windows of its groups close.
+
+    A source that was offline and sends its backlog is not late then, unless it trails the furthest source on its partition by more
+    than ``max_lag_ms``: that far it is drawn along, in steps of ``step_ms``. The price is that its last windows stay open so long.
+    """
+
+    label: str
+    max_lag_ms: int
+    step_ms: int = 1_000
+
+    def __post_init__(self) -> None:
+        if self.max_lag_ms < 0 or self.step_ms < 1:
+            raise ValueError("max_lag_ms must not be negative, step_ms at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RollUp:
     """Add a pipeline's windows up over all partitions, by some of its labels, or by none of them for a total.
 
@@ -141,6 +158,7 @@ class Pipeline:
     rules: tuple[Declaration, ...] = ()
     rollups: tuple[RollUp, ...] = ()
     extras: tuple[Extra, ...] = ()
+    watermark: SourceWatermark | None = None
     results: str = "iot.sensor.window.v1"
     alerts: str = "iot.sensor.alert.v1"
     partials: str = "iot.sensor.partial.v1"
@@ -158,6 +176,14 @@ class Pipeline:
         if isinstance(self.window, Session) and self.extras:
             raise ValueError(
                 "session windows have no panes, which extras are kept by; use tumbling or hopping windows"
+            )
+        if self.watermark is not None and self.watermark.label not in self.group_by:
+            raise ValueError(
+                f"add {self.watermark.label} to group_by: a group's windows close by one source's watermark"
+            )
+        if self.watermark is not None and self.rollups:
+            raise ValueError(
+                "roll-ups wait for whole partitions, so they cannot follow the watermark of each source"
             )
         known = {*self.group_by, *self.keep}
         for rollup in self.rollups:
@@ -196,7 +222,7 @@ class Pipeline:
             self.out_of_orderness_ms, self.allowed_lateness_ms, self.alpha, self.levels,
             [f.name for f in self.filters], [d.name for d in self.derived],
             [rule.signature() for rule in self.rules], self.version,
-            [extra.signature() for extra in self.extras],
+            [extra.signature() for extra in self.extras], repr(self.watermark),
             [(r.name, r.by, r.retain_ms, [rule.signature() for rule in r.rules]) for r in self.rollups],
         ]  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -236,7 +236,7 @@ class _View:
         outputs = self._summaries.of(firing, extras=self._values(parts))
         after = np.full(n, watermark)
         self._watch.windows(firing, np.zeros(n, np.int64), after)
-        return outputs + self._watch.alerts(np.array([offset]), partition, after[:1])
+        return outputs + self._watch.alerts(np.array([offset]), partition, after[:1])[1]
 
     def _values(self, parts: list[dict[int, Partial]]) -> list[dict[str, Value]] | None:
         """Return the optional aggregates of each group, merged in the order of upstream partitions."""

@@ -11,6 +11,7 @@ from streams.derivation import DerivedPipeline
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
+from streams.sourced_task import SourcedTask
 from streams.window_task import WindowTask
 
 AnyPipeline = Pipeline | ReportPipeline | DerivedPipeline
@@ -23,7 +24,7 @@ def stage_of(pipeline: AnyPipeline, partitions: int | None = None) -> Stage:
     return Stage(
         topic=pipeline.source,
         decode=Decoder(pipeline.event, partitions=partitions),
-        task=partial(WindowTask, pipeline),
+        task=partial(WindowTask if pipeline.watermark is None else SourcedTask, pipeline),
         outputs=pipeline.outputs,
         signature=pipeline.hash,
         idle_timeout_ms=pipeline.idle_timeout_ms,

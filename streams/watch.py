@@ -77,8 +77,8 @@ class Watch:
         for number, rule in enumerate(self._rules):
             self._found += [(number, transition) for transition in rule.advance(watermark, 0)]
 
-    def alerts(self, offsets: Ints, partition: int, after: Ints) -> list[Output]:
-        """Return the alerts found since the last call, in order of (cause, rule, group).
+    def alerts(self, offsets: Ints, partition: int, after: Ints) -> tuple[list[int], list[Output]]:
+        """Return the alerts found since the last call and the cause of each, in order of (cause, rule, group).
 
         ``offsets`` are those of the causes, ``after`` is the watermark after each of them.
         """
@@ -93,7 +93,10 @@ class Watch:
             for number, rule in composites:
                 found += [(number, transition) for transition in rule.follow(named, after)]
             found = _ordered(found)
-        return [self._output(self._rules[number], t, int(offsets[t.cause]), partition) for number, t in found]
+        outputs = [
+            self._output(self._rules[number], t, int(offsets[t.cause]), partition) for number, t in found
+        ]
+        return [t.cause for _, t in found], outputs
 
     # --- rules that change
 

@@ -22,6 +22,7 @@ from streams.sessions import SessionFrames
 from streams.sketches.mapping import LogMapping
 from streams.summaries import Summaries
 from streams.task import Blocks, Output
+from streams.trace import Trace
 from streams.watch import Watch
 from streams.watermark import BEGINNING, SILENT, watermarks
 
@@ -66,6 +67,12 @@ class WindowTask:
             Output("dead", bad.key, bad.value, headers_for(bad, columns.topic, columns.partition, "decode"))
             for bad in columns.rejected
         ]
+        trace = Trace()
+        self.take(columns, trace)
+        return outputs + trace.outputs
+
+    def take(self, columns: Columns, trace: Trace) -> None:
+        """Take the next rows and add what they cause, without the letters of rejected records."""
         if len(columns):
             numbers = dict(columns.numbers) | {d.name: d.compute(columns) for d in self._pipeline.derived}
             value = numbers[self._pipeline.value]
@@ -73,19 +80,19 @@ class WindowTask:
             moved = np.concatenate([[self._watermark], after])
             begin = 0
             while begin < len(columns):
-                begin = self._segment(columns, value, moved, begin, outputs)
-        return outputs
+                begin = self._segment(columns, value, moved, begin, trace)
 
     def advance(self, position: int, watermark: int) -> list[Output]:
         """Move the watermark because the partition was idle, as if just before the record at ``position``."""
-        outputs: list[Output] = []
+        trace = Trace()
         if watermark > self._watermark:
             self._watermark = watermark
-            self._fire(np.array([watermark]), self._rollups.went_idle(watermark), outputs)
+            moved = np.array([watermark])
+            self._fire(moved, self._rollups.went_idle(watermark), 0, trace)
             self._watch.advance(watermark)
-            outputs += self._watch.alerts(np.array([position]), self._partition, np.array([watermark]))
-            outputs += self._turn(position)
-        return outputs
+            trace.add(0, self._watch.alerts(np.array([position]), self._partition, moved)[1])
+            trace.add(0, self._turn(position))
+        return trace.outputs
 
     def change_rules(self, text: str) -> None:
         """Let other rules hold from the next window boundary on, as if told just before the next record.
@@ -130,7 +137,7 @@ class WindowTask:
         value: NDArray[np.float64],
         moved: NDArray[np.int64],
         begin: int,
-        outputs: list[Output],
+        trace: Trace,
     ) -> int:
         """Process rows from ``begin`` to the first that belongs to a window fired on the way; return where to go on.
 
@@ -150,15 +157,16 @@ class WindowTask:
         here = columns.take(rows, columns.start, columns.next)
         keep = self._kept(here)
         late, counts = self._frames.judge(time, before, partial(self._groups.find, here))
-        self._late(here, late & keep, before, outputs)
+        self._late(here, late & keep, before, begin, trace)
         used = np.flatnonzero(keep & counts)
         self._use(here, value[rows], time, before, after, used)
         progress = self._rollups.progress(self._watermark, after)
         self._watermark = int(after[-1])
         self._max_time = max(self._max_time, int(time.max()))
-        self._fire(after, progress, outputs)
-        outputs += self._watch.alerts(columns.offset[rows], columns.partition, after)
-        outputs += self._turn(int(columns.offset[begin + n - 1]))
+        self._fire(after, progress, begin, trace)
+        causes, alerts = self._watch.alerts(columns.offset[rows], columns.partition, after)
+        trace.add_each([begin + cause for cause in causes], alerts)
+        trace.add(begin + n - 1, self._turn(int(columns.offset[begin + n - 1])))
         return begin + n
 
     def _kept(self, columns: Columns) -> Bools:
@@ -167,7 +175,9 @@ class WindowTask:
             keep &= condition.keep(columns)
         return keep
 
-    def _late(self, columns: Columns, late: Bools, before: NDArray[np.int64], outputs: list[Output]) -> None:
+    def _late(
+        self, columns: Columns, late: Bools, before: NDArray[np.int64], begin: int, trace: Trace
+    ) -> None:
         for row in np.flatnonzero(late).tolist():
             key, raw = columns.raw(row)
             fields = {
@@ -177,9 +187,8 @@ class WindowTask:
                 "tidewatch.late.time": columns.event_time[row],
                 "tidewatch.late.watermark": before[row],
             }
-            outputs.append(
-                Output("late", key, raw, tuple((k, str(int(v)).encode()) for k, v in fields.items()))
-            )
+            headers = tuple((k, str(int(v)).encode()) for k, v in fields.items())
+            trace.add(begin + row, [Output("late", key, raw, headers)])
 
     def _use(
         self,
@@ -201,20 +210,23 @@ class WindowTask:
         self._watch.rows(group, time, value, used.astype(np.int64), after[used])
 
     def _fire(
-        self, after: NDArray[np.int64], progress: list[tuple[int, Output]], outputs: list[Output]
+        self, after: NDArray[np.int64], progress: list[tuple[int, Output]], begin: int, trace: Trace
     ) -> None:
-        """Publish what the watermark has made due; ``after`` is the watermark after each row.
+        """Publish what the watermark has made due; ``after`` is the watermark after each row from ``begin`` on.
 
         ``progress`` is what roll-ups are to know, by the row after whose windows it goes out.
         """
         for firing in self._frames.due(self._watermark):
             cause = np.searchsorted(after, firing.when)
             self._watch.windows(firing, cause, after[cause])
-            outputs += self._summaries.of(firing, extras=self._extras.values(firing))
+            summaries = self._summaries.of(firing, extras=self._extras.values(firing))
+            trace.add_each((begin + cause).tolist(), summaries)
             while progress and progress[0][0] < cause[0]:
-                outputs.append(progress.pop(0)[1])
-            outputs += self._rollups.of(firing)
-        outputs += [output for _, output in progress]
+                row, output = progress.pop(0)
+                trace.add(begin + row, [output])
+            trace.add(begin + int(cause[0]), self._rollups.of(firing))
+        for row, output in progress:
+            trace.add(begin + row, [output])
         self._extras.drop(self._watermark)
 
     # --- state
