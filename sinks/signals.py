@@ -63,14 +63,19 @@ class Evidence:
         )
 
 
-def latest_states(values: Iterable[bytes | None]) -> dict[str, SignalState]:
-    """Return the last state of every pair by its id, from records in order."""
+Keyed = tuple[bytes | None, bytes | None]
+
+
+def latest_states(records: Iterable[Keyed]) -> dict[str, SignalState]:
+    """Return the last state of every pair by its id, from keys and values of records in order; no value takes a state back."""
     decode = msgspec.json.Decoder(SignalState).decode
     found: dict[str, SignalState] = {}
-    for value in values:
+    for key, value in records:
         if value:
             state = decode(value)
             found[state.id] = state
+        else:
+            found.pop((key or b"").decode(), None)
     return found
 
 

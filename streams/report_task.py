@@ -58,6 +58,7 @@ class ReportTask:
         self._prior: Prior | None = None
         self._fitted_at = self._received = self._since = 0
         self._stale = False
+        self._told: set[int] = set()
         self._max_time = BEGINNING
         self._changes = Changes()
         self._encode = msgspec.json.Encoder().encode
@@ -204,8 +205,22 @@ class ReportTask:
             return
         counts = self._all.counts(pairs)
         kept = self._published(counts.a, pairs)
+        self._withdraw(sorted(self._told.intersection(pairs[~kept].tolist())), outputs)
         if kept.any():
+            self._told.update(pairs[kept].tolist())
             self._publish(pairs[kept], outputs)
+
+    def _withdraw(self, pairs: Sequence[int], outputs: list[Output]) -> None:
+        """Take back the published states of pairs that no longer have enough reports to be published."""
+        if not pairs:
+            return
+        self._told.difference_update(pairs)
+        counts = self._all.counts(np.array(pairs))
+        for drug, event in zip(counts.drug.tolist(), counts.event.tolist(), strict=True):
+            outputs.append(Output("result", self._id(drug, event).encode(), None))
+
+    def _id(self, drug: int, event: int) -> str:
+        return f"{self._pipeline.name}|{self._drugs.values[drug]}|{self._events.values[event]}"
 
     def _published(self, a: Counts, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which pairs are published: enough reports, or an open signal that may have to be closed."""
@@ -308,6 +323,7 @@ class ReportTask:
             "first": self._first.tobytes(),
             "candidates": self._candidates.pack(),
             "book": self._book.pack(),
+            "told": array("q", sorted(self._told)).tobytes(),
         } | {f"stratum-{code}": stratum.pack() for code, stratum in self._by_stratum.items()}
         return self._changes.since(cut("reports", parts), full=full)
 
@@ -330,6 +346,9 @@ class ReportTask:
         self._first.frombytes(parts["first"])
         self._candidates.load(parts["candidates"])
         self._book.load(parts["book"])
+        told = array("q")
+        told.frombytes(parts["told"])
+        self._told = set(told)
         for name, packed in parts.items():
             if name.startswith("stratum-"):
                 code = int(name.removeprefix("stratum-"))

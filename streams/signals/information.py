@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from streams.signals.disproportionality import Estimate
-from streams.signals.tables import Floats, Tables
+from streams.signals.tables import Floats, Tables, by_distinct
 
 SHRINKAGE = 0.5
 
@@ -18,13 +18,18 @@ def information_component(observed: ArrayLike, expected: ArrayLike, level: float
     Always defined, also for O = 0 and E = 0.
     """
     shape = np.atleast_1d(np.asarray(observed, dtype=np.float64)) + SHRINKAGE
-    rate = np.atleast_1d(np.asarray(expected, dtype=np.float64)) + SHRINKAGE
+    log_rate = np.log2(np.atleast_1d(np.asarray(expected, dtype=np.float64)) + SHRINKAGE)
+    shape, log_rate = np.broadcast_arrays(shape, log_rate)
     tail = (1 - level) / 2
-    return Estimate(
-        np.log2(shape / rate),
-        np.log2(special.gammaincinv(shape, tail) / rate),
-        np.log2(special.gammainccinv(shape, tail) / rate),
+    value, lower, upper = (
+        by_distinct(function, shape) - log_rate
+        for function in (
+            np.log2,
+            lambda x: np.log2(special.gammaincinv(x, tail)),
+            lambda x: np.log2(special.gammainccinv(x, tail)),
+        )
     )
+    return Estimate(value, lower, upper)
 
 
 def approximate_limits(observed: ArrayLike, expected: ArrayLike) -> tuple[Floats, Floats]:

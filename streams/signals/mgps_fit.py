@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
+from threadpoolctl import ThreadpoolController
 
 from streams.signals.mgps import Prior
 from streams.signals.tables import Floats
@@ -93,6 +95,17 @@ def fit_prior(cells: Cells, start: Prior | None = None) -> Fit:
     ``start`` adds a start of one's own, such as the prior fitted before more reports came. Starts are
     compared on coarsely squashed cells, the best is polished on finely squashed ones. Deterministic.
     """
+    # Several threads on vectors this short wait for each other longer than they work, a hundredfold on a busy machine.
+    with _blas().limit(limits=1, user_api="blas"):
+        return _fitted(cells, start)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _fitted(cells: Cells, start: Prior | None) -> Fit:
     small = Likelihood(cells.squashed())
     starts = [_encoded(prior) for prior in (*STARTS, *([start] if start else []))]
     found = min((_minimised(small, theta, 300) for theta in starts), key=lambda result: result[1])

@@ -23,8 +23,9 @@ def change(number: int = 0, step: str = "open") -> SignalChange:
 
 
 def test_the_last_state_of_a_pair_counts():
-    values = [msgspec.json.encode(s) for s in (state(n=3), state("y"), state(n=4))]
-    assert {s.id: s.n for s in latest_states([*values, None]).values()} == {"p|x|e": 4, "p|y|e": 9}
+    records = [(None, msgspec.json.encode(s)) for s in (state(n=3), state("y"), state("z"), state(n=4))]
+    found = latest_states([*records, (b"p|z|e", None), (b"unheard", None)])
+    assert {s.id: s.n for s in found.values()} == {"p|x|e": 4, "p|y|e": 9}
 
 
 def test_a_step_that_is_written_again_is_one_step():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from schemas.safety import SignalChange
-    from sinks.signals import SignalFilter
+    from sinks.signals import Keyed, SignalFilter
 
 group = typer.Typer(no_args_is_help=True, help="Rank, follow and explain signals of medicines.")
 
@@ -54,7 +54,7 @@ def top(
     from sinks.signals import Evidence, SignalFilter, latest_states, ranked
 
     wanted = SignalFilter(drug, event, pipeline, preset, serious)
-    states = latest_states(_values(topic)).values()
+    states = latest_states(_records(topic)).values()
     shown = ranked(state for state in states if state.presets and wanted.takes(state))[:count]
     if json:
         rows = [{"state": state, "evidence": Evidence.of(state)} for state in shown]
@@ -139,10 +139,12 @@ def explain(
     from sinks.signals import changes as read_changes
 
     wanted = SignalFilter(drug, event, pipeline)
-    found = [state for state in latest_states(_values(states)).values() if wanted.takes(state)]
+    found = [state for state in latest_states(_records(states)).values() if wanted.takes(state)]
     if not found:
         fail(f"no state of {drug} and {event}", "Look at what there is with `tidewatch signals top`.")
-    steps = [change for change in read_changes(_values(topic)) if wanted.takes(change.state)]
+    steps = [
+        change for change in read_changes(value for _, value in _records(topic)) if wanted.takes(change.state)
+    ]
     if json:
         facts = {"states": found, "evidence": [Evidence.of(state) for state in found], "history": steps}
         sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
@@ -260,7 +262,7 @@ def _documents(file: Path) -> list[bytes]:
     return content.splitlines() if file.suffix == ".ndjson" else [content]
 
 
-def _values(topic: str) -> Iterator[bytes | None]:
+def _records(topic: str) -> Iterator[Keyed]:
     from sinks.errors import TopicError
     from sinks.reader import read_to_end
 
@@ -268,7 +270,7 @@ def _values(topic: str) -> Iterator[bytes | None]:
         with explained():
             for batch in read_to_end(connection(), [topic]):
                 for message in batch:
-                    yield message.value()
+                    yield message.key(), message.value()
     except TopicError as error:
         fail(error, "Make it with `tidewatch topics create`.")
 

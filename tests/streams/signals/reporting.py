@@ -69,7 +69,7 @@ def recount(cases: Iterable[tuple[Sequence[str], Sequence[str]]]) -> tuple[Any, 
 def states(outputs: Iterable[Output]) -> dict[str, SignalState]:
     """Give the latest state of every pair."""
     decoder = msgspec.json.Decoder(SignalState)
-    found = (decoder.decode(o.value or b"") for o in outputs if o.kind == "result")
+    found = (decoder.decode(o.value or b"") for o in outputs if o.kind == "result" and o.value)
     return {state.id: state for state in found}
 
 

@@ -209,6 +209,19 @@ def test_signals_open_strengthen_weaken_and_close():
     assert steps[-1].state.presets == []
 
 
+def test_a_state_is_taken_back_once_too_few_reports_are_left():
+    pipeline = ReportPipeline(name="p", refresh=2, publish_from=2, presets=("umc",))
+    task, outputs = run(
+        pipeline, [report(1, "x", "e"), report(2, "x", "e"), report(1, status="entered-in-error", version=2)]
+    )
+    outputs += task.advance(3, 0)
+    assert [(o.key, o.value is None) for o in outputs if o.kind == "result"] == [
+        (b"p|x|e", False),
+        (b"p|x|e", True),
+    ]
+    assert task.advance(3, 0) == []
+
+
 def test_final_states_are_a_batch_computation():
     story = signal_story()[:468]
     pipeline = ReportPipeline(name="p", refresh=10, publish_from=1, refit_from=100)
@@ -243,7 +256,7 @@ def test_only_listed_fields_and_large_enough_cells_leave(reports, disclosure):
     allowed = {f.name for f in msgspec.structs.fields(SignalState)}
     nested = {f.name for f in msgspec.structs.fields(SignalChange)}
     for output in outputs:
-        if output.kind not in {"result", "alert"}:
+        if output.kind not in {"result", "alert"} or output.value is None:
             continue
         fields = json.loads(output.value)
         assert fields.keys() <= (allowed if output.kind == "result" else nested)

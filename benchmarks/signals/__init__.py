@@ -1,0 +1,1 @@
+"""Signals measured: speed of the measures, and what sequential monitoring promises, in simulation."""
