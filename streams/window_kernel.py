@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+SUM, SHIFT, FROM_SHIFT, SQUARES, MIN, MAX, FIRST, LAST, COUNT, FIRST_TIME, LAST_TIME = range(11)
+"""Where a slot has its aggregates, in the order in which ``streams.windows`` names them."""
+
 
 @njit(cache=True, nogil=True)
 def place(group: Any, value: Any, slots: Any, used: int, new: Any, shift: Any) -> int:
@@ -25,25 +28,24 @@ def place(group: Any, value: Any, slots: Any, used: int, new: Any, shift: Any) -
 
 @njit(cache=True, nogil=True)
 def add_rows(
-    group: Any, value: Any, time: Any, codes: Any, slots: Any, count: Any, total: Any, shift: Any, from_shift: Any,
-    squares: Any, low: Any, high: Any, first: Any, last: Any, first_time: Any, last_time: Any, log: Any,
-) -> None:  # fmt: skip
+    group: Any, value: Any, time: Any, codes: Any, slots: Any, floats: Any, integers: Any, log: Any
+) -> None:
     """Add rows to the aggregates of their groups one by one, so that the bits do not depend on batches.
 
-    First and last are by event time; of equal times the earlier record is first and the later one last. ``log`` gets
-    (group << 16) | code of each row.
+    ``floats`` and ``integers``, shape (slots, aggregates), are the same memory. First and last are by event time; of equal
+    times the earlier record is first and the later one last. ``log`` gets (group << 16) | code of each row.
     """
     for i in range(len(group)):
         s, v, t = slots[group[i]], value[i], time[i]
-        count[s] += 1
-        total[s] += v
-        delta = v - shift[s]
-        from_shift[s] += delta
-        squares[s] += delta * delta
-        low[s] = min(low[s], v)
-        high[s] = max(high[s], v)
-        if t < first_time[s]:
-            first_time[s], first[s] = t, v
-        if t >= last_time[s]:
-            last_time[s], last[s] = t, v
+        integers[s, COUNT] += 1
+        floats[s, SUM] += v
+        delta = v - floats[s, SHIFT]
+        floats[s, FROM_SHIFT] += delta
+        floats[s, SQUARES] += delta * delta
+        floats[s, MIN] = min(floats[s, MIN], v)
+        floats[s, MAX] = max(floats[s, MAX], v)
+        if t < integers[s, FIRST_TIME]:
+            integers[s, FIRST_TIME], floats[s, FIRST] = t, v
+        if t >= integers[s, LAST_TIME]:
+            integers[s, LAST_TIME], floats[s, LAST] = t, v
         log[i] = (np.int64(group[i]) << 16) | codes[i]

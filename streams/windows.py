@@ -61,8 +61,7 @@ class Window:
         self.fired = False
         self._slots = np.full(64, -1, np.int32)
         self._group = np.empty(64, np.int32)
-        self._columns: dict[str, NDArray[Any]] = {name: np.zeros(64) for name in _FLOATS}
-        self._columns |= {name: np.zeros(64, np.int64) for name in _INTS}
+        self._hold(np.zeros((64, len(_FLOATS) + len(_INTS))))
         self._used = 0
         self._log: list[Ints] = []
         self._log_size = 0
@@ -77,13 +76,10 @@ class Window:
     def update(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes) -> None:
         """Add rows in record order."""
         self._admit(group, value)
-        c, log = self._columns, np.empty(len(group), np.int64)
-        kernel.add_rows(
-            group, value, time, codes, self._slots, c["count"], c["sum"], c["shift"], c["from_shift"], c["squares"],
-            c["min"], c["max"], c["first"], c["last"], c["first_time"], c["last_time"], log,
-        )  # fmt: skip
+        log = np.empty(len(group), np.int64)
+        kernel.add_rows(group, value, time, codes, self._slots, self._rows, self._rows.view(np.int64), log)
         if self.fired:
-            c["late"][self._slots[group]] = 1
+            self._columns["late"][self._slots[group]] = 1
         self._log.append(log)
         self._log_size += len(codes)
         if self._log_size > max(_COMPACT_AFTER, len(self._keys)):
@@ -111,7 +107,7 @@ class Window:
         self._keys, self._counts = self._keys[kept], self._counts[kept]
         rest = np.flatnonzero(~gone[self._group[: self._used]])
         self._group = self._group[rest]
-        self._columns = {name: column[rest] for name, column in self._columns.items()}
+        self._hold(self._rows[rest])
         self._used = len(rest)
         self._slots[groups] = -1
         self._slots[self._group] = np.arange(self._used, dtype=np.int32)
@@ -158,13 +154,23 @@ class Window:
         window.fired = fired
         window._group = np.frombuffer(group, np.int32).copy()
         window._used = len(window._group)
+        window._hold(np.zeros((window._used, len(columns))))
         for name, column in columns.items():
-            window._columns[name] = np.frombuffer(column, np.int64 if name in _INTS else np.float64).copy()
+            window._columns[name][:] = np.frombuffer(column, np.int64 if name in _INTS else np.float64)
         size = int(window._group.max(initial=0)) + 1
         window._slots = np.full(size, -1, np.int32)
         window._slots[window._group] = np.arange(window._used, dtype=np.int32)
         window._keys, window._counts = np.frombuffer(keys, np.int64), np.frombuffer(counts, np.int64)
         return window
+
+    def _hold(self, rows: NDArray[np.float64]) -> None:
+        """Keep the aggregates of a slot side by side, so that a row touches two lines of the cache and not a dozen."""
+        self._rows = rows
+        integers = rows.view(np.int64)
+        self._columns: dict[str, NDArray[Any]] = {
+            name: (integers if name in _INTS else rows)[:, place]
+            for place, name in enumerate((*_FLOATS, *_INTS))
+        }
 
     def _admit(self, group: NDArray[np.int32], value: Floats) -> None:
         """Give a slot to groups that have none."""
@@ -185,7 +191,9 @@ class Window:
         if end > len(self._group):
             size = max(end, 2 * len(self._group))
             self._group = np.resize(self._group, size)
-            self._columns = {name: np.resize(column, size) for name, column in self._columns.items()}
+            rows = np.zeros((size, self._rows.shape[1]))
+            rows[:begin] = self._rows[:begin]
+            self._hold(rows)
         here = slice(begin, end)
         for name in (*_FLOATS, *_INTS):
             self._columns[name][here] = 0
