@@ -35,14 +35,23 @@ class Groups:
         codes = self._combinations.known[ids]
         missing = np.flatnonzero(codes < 0)
         if len(missing):
-            new, first = np.unique(ids[missing], return_index=True)
-            for at in np.argsort(first, kind="stable").tolist():
-                row = int(missing[first[at]])
-                key = tuple(part.values[part.codes[row]] for part in parts)
-                code = self._codes.get(key)
-                self._combinations.known[new[at]] = self._add(key, columns, row) if code is None else code
+            first = np.sort(np.unique(ids[missing], return_index=True)[1])
+            rows = missing[first]
+            self._combinations.known[ids[rows]] = self._look_up(columns, rows)
             codes = self._combinations.known[ids]
         return codes
+
+    def _look_up(self, columns: Columns, rows: NDArray[np.intp]) -> list[int]:
+        """Return the groups of rows, new ones in their order."""
+        columns_of = [columns.labels[name] for name in self._label_names]
+        texts = [[column.values[code] for code in column.codes[rows].tolist()] for column in columns_of]
+        known, depth = self._codes, len(self._by)
+        found = []
+        for labels in zip(*texts, strict=True):
+            key = labels[:depth]
+            code = known.get(key)
+            found.append(self._append(key, labels) if code is None else code)
+        return found
 
     def find(self, columns: Columns, row: int) -> int:
         """Return the code of a row's group, -1 if it has none yet."""
@@ -67,10 +76,6 @@ class Groups:
         for row in rows:
             self._append(tuple(row[: len(self._by)]), tuple(row))
 
-    def _add(self, key: tuple[str, ...], columns: Columns, row: int) -> int:
-        extra = tuple(columns.labels[name].values[columns.labels[name].codes[row]] for name in self._keep)
-        return self._append(key, key + extra)
-
     def _append(self, key: tuple[str, ...], labels: tuple[str, ...]) -> int:
         code = self._codes[key] = len(self.kept)
         self.kept.append(labels)
@@ -81,7 +86,12 @@ class Groups:
 
 def name_of(labels: tuple[str, ...]) -> str:
     """Return the name of a group, its labels joined by slashes; of the group without labels, ``all``."""
-    return "/".join(part.translate(_ESCAPES) for part in labels) or "all"
+    return "/".join(map(_escaped, labels)) or "all"
+
+
+def _escaped(label: str) -> str:
+    special = "/" in label or "|" in label or "%" in label
+    return label.translate(_ESCAPES) if special else label
 
 
 class _Combinations:
