@@ -21,6 +21,7 @@ from streams.pipeline import Pipeline
 from streams.preflight import prepare
 from streams.rules_feed import RuleBook, RulesFeed
 from streams.stages import AnyPipeline, stages_of
+from tidewatch.warm import warm_up
 
 EXIT_REFUSED = 3
 
@@ -52,6 +53,7 @@ def run_worker(
     registry = CollectorRegistry()
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
     say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")
+    warm_up(stages)
     # What is loaded now lives as long as the process; collecting it again and again would stall every partition.
     gc.collect()
     gc.freeze()

@@ -102,6 +102,10 @@ class Crew:
                     f"{hand.name} ended with code {hand.process.returncode}:\n{_last_words(hand.log)}"
                 )
 
+    def last_words(self) -> str:
+        """Return the end of what each living worker has logged."""
+        return "\n".join(f"{hand.name}:\n{_last_words(hand.log)}" for hand in self.hands if not hand.killed)
+
     def stop(self) -> None:
         """Stop all workers in order, and kill those that do not end in time."""
         for hand in self.hands:

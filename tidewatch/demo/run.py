@@ -26,8 +26,8 @@ from tidewatch.topics import create
 WORKERS = 2
 KILL_AT = 0.4
 _TICK = 0.25
-_READY_SECONDS = 120.0
-_FINISH_SECONDS = 180.0
+_READY_SECONDS = 300.0
+_FINISH_SECONDS = 300.0
 _DECLARED = ("tidewatch.demo.scenario:CITY", "weather")
 
 
@@ -223,5 +223,5 @@ def _await(stage: _Stage, condition: Callable[[], bool], elapsed: float, seconds
     while not condition():
         if stage.monotonic() > deadline:
             problem = f" (last problem: {stage.watcher.problem})" if stage.watcher.problem else ""
-            raise DemoError(f"waited {seconds:.0f} s in vain for {what}{problem}")
+            raise DemoError(f"waited {seconds:.0f} s in vain for {what}{problem}\n{stage.crew.last_words()}")
         stage.tick(elapsed)

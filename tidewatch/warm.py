@@ -1,0 +1,53 @@
+"""Compiles a worker's loops before it joins its group: until the first batch is through, it could send no heartbeat in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+
+from schemas.columns import RawBatch
+from schemas.packed import Packed
+from streams.config import Stage
+from streams.librdkafka import library_path
+
+_EVENTS: Final = (
+    b'{"sensor_id":"a%d","site":"b","quantity":"temperature","unit":"degC","value":1.5,"time":%d}',
+    b'{"id":"%d","source":"a","kind":"condition","patient":"p","code":"c","system":"s","time":%d}',
+)
+_START: Final = 1_750_000_000_000
+# Many groups, so that tables grow, over two days, so that windows close.
+_GROUPS: Final = 600
+_STEP: Final = 300_000
+
+
+def warm_up(stages: Iterable[Stage]) -> None:
+    """Send a few made-up events through each stage's decoder and a task that is thrown away, and copy an empty batch.
+
+    The first time on a machine this compiles, for some seconds; later it reads numba's cache. Whatever goes wrong with made-up
+    events, such as a filter of one's own that they do not suit, is of no matter.
+    """
+    _warm_fetching()
+    for stage in stages:
+        values = [form % (i, _START + i * _STEP) for i in range(_GROUPS) for form in _EVENTS]
+        offsets = np.arange(len(values))
+        times = np.full(len(values), _START + _GROUPS * _STEP)
+        keys = Packed.of([b"a"] * len(values))
+        batch = RawBatch(stage.topic, 0, 0, len(values), offsets, times, keys, Packed.of(values))
+        with suppress(Exception):
+            task = stage.task(0)
+            task.process(stage.decode(batch))
+            task.snapshot(full=True)
+
+
+def _warm_fetching() -> None:
+    if library_path() is None:
+        return
+    from streams import librdkafka_kernel as kernel
+
+    nothing = np.empty(0, np.int64)
+    group, _, _, count, _ = kernel.sort(nothing)
+    kernel.pack(nothing, group, np.zeros((count, kernel.COLUMNS), np.int64))
+    kernel.destroy(nothing)
