@@ -149,12 +149,15 @@ class Quantiles:
         return len(self.values)
 
 
-def on_grid(functions: Sequence[QuantileFunction], grid: Grid) -> Quantiles:
-    """Return quantile functions as quantile vectors on a grid with their errors; there must be at least one."""
+def on_grid(functions: Sequence[QuantileFunction], grid: Grid, *, averages: bool = False) -> Quantiles:
+    """Return quantile functions as quantile vectors on a grid with their errors; there must be at least one.
+
+    The vectors hold the quantiles at the grid's levels or, more accurate where tails are heavy, the averages over its cells.
+    """
     if not functions:
         raise TooFewDistributionsError("at least one distribution is needed")
-    values = np.stack([function.on(grid) for function in functions])
-    errors = np.array([function.grid_error(grid) for function in functions])
+    values = np.stack([f.averages(grid) if averages else f.on(grid) for f in functions])
+    errors = np.array([f.grid_error(grid, 2.0, row) for f, row in zip(functions, values, strict=True)])
     return Quantiles(grid, values, errors)
 
 

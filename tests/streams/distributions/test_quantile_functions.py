@@ -14,6 +14,7 @@ from streams.distributions.errors import (
 from streams.distributions.grid import Grid
 from streams.distributions.quantile_function import QuantileFunction, mean_power
 from streams.distributions.sources import of_density, of_quantiles, of_row, of_sample, on_grid
+from streams.distributions.wasserstein import wasserstein
 from streams.sketches.mapping import LogMapping
 
 FINE = np.linspace(0.0005, 0.9995, 1000)
@@ -69,6 +70,20 @@ def test_the_error_on_a_grid_covers_the_distance_of_the_step_function(values: li
     f = sketch(x)
     steps = of_quantiles(grid, f.on(grid))
     assert true_distance(steps, x, 2.0) <= f.grid_error(grid)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=30), st.integers(1, 40))
+def test_averages_over_cells_keep_the_mean_and_their_error_is_covered(values: list[float], m: int) -> None:
+    x, grid = np.array(values), Grid.midpoints(m)
+    f = sketch(x)
+    vector = f.averages(grid)
+    assert grid.integral(vector) == pytest.approx(float((f.start + f.end) / 2 @ f.widths), abs=1e-8)
+    steps = of_quantiles(grid, vector)
+    assert true_distance(steps, x, 2.0) <= f.grid_error(grid, 2.0, vector) + 1e-9
+    at_levels = of_quantiles(grid, f.on(grid))
+    nearest = wasserstein(steps, f).value
+    assert nearest <= wasserstein(at_levels, f).value + 1e-6
 
 
 def test_the_error_of_a_sketch_is_no_larger_than_what_theory_allows() -> None:
