@@ -15,6 +15,7 @@ from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, ReplayedLetter, WindowSummary
 from schemas.safety import SafetyReport, SignalChange, SignalState
+from schemas.shapes import Barycenter, ShapeForecast, SiteShape
 
 Partitioner = Literal["murmur2", "source"]
 Cleanup = Literal["delete", "compact"]
@@ -116,6 +117,14 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     # Rules that change while pipelines run, newest by pipeline/rule, in JSON as `tidewatch rules apply` writes them.
     TopicSpec(RULES_TOPIC, "rules", None, "rule", "murmur2", FOREVER, "compact"),
     TopicSpec("iot.sensor.alert.v1", "result", Alert, "group", "source", _days(90)),
+    # Distributions of sites as quantile vectors.
+    TopicSpec("shape.site.v1", "result", SiteShape, "family/site", "source", _days(30)),
+    TopicSpec("shape.barycenter.v1", "result", Barycenter, "family", "source", _days(30)),
+    TopicSpec("shape.forecast.v1", "result", ShapeForecast, "family/site", "source", _days(30)),
+    TopicSpec("shape.alert.v1", "result", Alert, "family/site", "source", _days(90)),
+    # Window summaries that came too late for their shape, and those that it cannot read.
+    TopicSpec("shape.late.v1", "late", WindowSummary, "group", "source", _days(30)),
+    TopicSpec("shape.dlq.v1", "dead", None, "group", "source", _days(30), max_bytes=_LARGE),
     # Events about patients are kept no longer than their processing needs.
     TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),
     # Written by pseudonym alone. Reports derived from it go to the partition of their population, where all of its counts are.

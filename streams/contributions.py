@@ -33,6 +33,7 @@ class Contributions:
         self._extras = extras
         self._levels = [_Level(rollup, groups) for rollup in pipeline.rollups]
         self._encode = msgspec.json.Encoder().encode
+        self._together = {rollup.name: rollup.together for rollup in pipeline.rollups}
         self.idle = False
 
     def of(self, firing: Firing) -> list[Output]:
@@ -102,7 +103,9 @@ class Contributions:
 
     def _output(self, partial: Partial) -> Output:
         contribution = Contribution(pipeline=self._pipeline.name, partition=self._partition, partial=partial)
-        return Output("partial", partial.group.encode(), self._encode(contribution), to="key")
+        return Output(
+            "partial", _key(self._together[partial.rollup], partial), self._encode(contribution), to="key"
+        )
 
     def _progress(self, watermark: int) -> Output:
         progress = Progress(watermark=watermark, idle=self.idle)
@@ -110,6 +113,13 @@ class Contributions:
             pipeline=self._pipeline.name, partition=self._partition, progress=progress
         )
         return Output("partial", None, self._encode(contribution), to="all")
+
+
+def _key(together: tuple[str, ...], contribution: Partial) -> bytes:
+    """Return what decides the partition of a partial window."""
+    if not together:
+        return contribution.group.encode()
+    return name_of(tuple(contribution.labels[label] for label in together)).encode()
 
 
 class _Level:

@@ -118,17 +118,23 @@ class RollUp:
 
     Results are named ``<pipeline>:<name>``. A window closes when the watermarks of all upstream partitions have passed its end.
     It is kept for ``retain_ms`` of event time more: what comes in until then is published as a further revision at once, later
-    contributions are late.
+    contributions are late. Groups that agree in the labels ``together`` (all of ``by`` where empty) are on one partition, for
+    tasks that compare them.
     """
 
     by: tuple[str, ...] = ()
     name: str = ""
+    together: tuple[str, ...] = ()
     rules: tuple[Declaration, ...] = ()
     retain_ms: int = 60_000
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", "-".join(("by", *self.by)) if self.by else "all")
+        if not set(self.by).issuperset(self.together):
+            raise ValueError(
+                f"roll-up {self.name!r}: what is kept together must be among {', '.join(self.by)}"
+            )
         if any(rule.source == "row" for rule in self.rules):
             raise ValueError(f"roll-up {self.name!r}: its rules watch windows, since it sees no rows")
 
@@ -223,6 +229,6 @@ class Pipeline:
             [f.name for f in self.filters], [d.name for d in self.derived],
             [rule.signature() for rule in self.rules], self.version,
             [extra.signature() for extra in self.extras], repr(self.watermark),
-            [(r.name, r.by, r.retain_ms, [rule.signature() for rule in r.rules]) for r in self.rollups],
+            [(r.name, r.by, r.together, r.retain_ms, [rule.signature() for rule in r.rules]) for r in self.rollups],
         ]  # fmt: skip
         return hashlib.sha256(repr(parts).encode()).hexdigest()

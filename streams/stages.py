@@ -11,14 +11,18 @@ from streams.derivation import DerivedPipeline
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
+from streams.shape import ShapePipeline
+from streams.shape_task import ShapeTask
 from streams.sourced_task import SourcedTask
 from streams.window_task import WindowTask
 
-AnyPipeline = Pipeline | ReportPipeline | DerivedPipeline
+AnyPipeline = Pipeline | ReportPipeline | DerivedPipeline | ShapePipeline
 
 
 def stage_of(pipeline: AnyPipeline, partitions: int | None = None) -> Stage:
     """Return the engine's stage for a pipeline; given the source's ``partitions``, rows on the wrong one are dead-lettered."""
+    if isinstance(pipeline, ShapePipeline):
+        return _shape_stage(pipeline)
     if not isinstance(pipeline, Pipeline):
         return pipeline.stage()
     return Stage(
@@ -47,3 +51,16 @@ def stages_of(pipeline: AnyPipeline, partitions: int) -> list[Stage]:
         )
         stages.append(rollups)
     return stages
+
+
+def _shape_stage(pipeline: ShapePipeline) -> Stage:
+    return Stage(
+        topic=pipeline.source,
+        decode=as_columns,
+        task=partial(ShapeTask, pipeline),
+        outputs=pipeline.outputs,
+        signature=pipeline.hash,
+        idle_timeout_ms=pipeline.idle_timeout_ms,
+        out_of_orderness_ms=pipeline.out_of_orderness_ms,
+        pipeline=pipeline.name,
+    )

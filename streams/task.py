@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.columns import Columns
 
-OutputKind = Literal["result", "alert", "late", "dead", "partial"]
+OutputKind = Literal["result", "alert", "late", "dead", "partial", "barycenter", "forecast"]
 Reach = Literal["same", "key", "all"]
 Blocks = dict[str, bytes | None]
 

@@ -10,7 +10,6 @@ from types import ModuleType
 from streams.derivation import DerivedPipeline
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
-from streams.reports import ReportPipeline
 from streams.stages import AnyPipeline
 
 
@@ -32,7 +31,7 @@ def find_pipeline(text: str) -> AnyPipeline:
             f"no pipeline {text!r}; there are: {', '.join(sorted(PIPELINES))}. Your own: FILE.py:VARIABLE or module:VARIABLE."
         )
     found = getattr(_imported(place), variable, None)
-    if not isinstance(found, Pipeline | ReportPipeline | DerivedPipeline):
+    if not isinstance(found, AnyPipeline):
         raise DeclarationError(f"{place} has no Pipeline named {variable}")
     return found
 
@@ -41,12 +40,12 @@ def find_windowed(text: str) -> Pipeline:
     """Return the pipeline of windows that ``text`` names.
 
     Raises:
-        DeclarationError: there is none, or it counts reports and has no windows.
+        DeclarationError: there is none, or it counts reports or compares shapes and has no windows.
     """
     found = find_pipeline(text)
     if not isinstance(found, Pipeline):
         raise DeclarationError(
-            f"{text} counts reports and has no windows; look at it with `tidewatch signals`"
+            f"{text} has no windows of its own; look at reports with `tidewatch signals`, at shapes with `tidewatch plot shape`"
         )
     return found
 

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.distributions.errors import GridMismatchError, TooFewDistributionsError
-from streams.distributions.moments import _divided, checked_rows, exact_products, fixed_point
+from streams.distributions.moments import (
+    _divided,
+    checked_rows,
+    exact_products,
+    fixed_point,
+    packed_sums,
+    unpacked_sums,
+)
 
 Floats = NDArray[np.float64]
 
@@ -92,6 +99,25 @@ class LaggedMoments:
         cross = self._early[:, :, None] * total + total[:, None] * self._late[:, None, :]
         whole = n * n * self._products - n * cross + pairs
         return np.asarray(_divided(whole, n**3) * self.resolution**2)
+
+    def state(self) -> list[Any]:
+        """Return what was seen as numbers and bytes."""
+        origin = None if self._origin is None else packed_sums(self._origin)
+        ends = [packed_sums(self.head), packed_sums(self.tail)]
+        sums = [packed_sums(part) for part in (self._early, self._late, self._products)]
+        return [self.count, self.gaps, origin, self._pairs.tolist(), ends, sums]
+
+    def restore(self, state: list[Any]) -> None:
+        """Take over a state of moments with the same width, lags and resolution."""
+        self.count, self.gaps, origin, pairs, (head, tail), (early, late, products) = state
+        self._origin = None if origin is None else unpacked_sums(origin, (self.width,), None)
+        self._pairs = np.array(pairs, np.int64)
+        self.head = unpacked_sums(head, (-1, self.width), None)
+        self.tail = unpacked_sums(tail, (-1, self.width), None)
+        rows = self.lags + 1
+        self._early = unpacked_sums(early, (rows, self.width), self.resolution)
+        self._late = unpacked_sums(late, (rows, self.width), self.resolution)
+        self._products = unpacked_sums(products, (rows, self.width, self.width), self.resolution)
 
     def _numbers(self, rows: Floats) -> NDArray[Any]:
         if self.resolution is not None:

@@ -131,6 +131,16 @@ class Moments:
             )
         self.count, self._first, self._second = count, first, second
 
+    def state(self) -> list[Any]:
+        """Return what was seen as numbers and arrays; exact sums as text, as they may exceed any machine integer."""
+        return [self.count, packed_sums(self._first), packed_sums(self._second)]
+
+    def restore(self, state: list[Any]) -> None:
+        """Take over a state of moments with the same width and resolution."""
+        self.count = state[0]
+        self._first = unpacked_sums(state[1], (self.width,), self.resolution)
+        self._second = unpacked_sums(state[2], (self.width, self.width), self.resolution)
+
     def _add(self, count: int, first: NDArray[Any], second: NDArray[Any]) -> None:
         total = self.count + count
         if self.resolution is None:
@@ -165,6 +175,20 @@ class Moments:
     def _require(self, rows: int) -> None:
         if self.count < rows:
             raise TooFewDistributionsError(f"{self.count} distributions seen, at least {rows} are needed")
+
+
+def packed_sums(sums: NDArray[Any]) -> bytes:
+    """Return sums in a portable form that keeps every bit."""
+    if sums.dtype == object:
+        return ",".join(str(value) for value in sums.ravel().tolist()).encode()
+    return sums.astype("<f8").tobytes()
+
+
+def unpacked_sums(data: bytes, shape: tuple[int, ...], resolution: float | None) -> NDArray[Any]:
+    """Return packed sums."""
+    if resolution is None:
+        return np.frombuffer(data, "<f8").astype(np.float64).reshape(shape)
+    return np.array([int(part) for part in data.decode().split(",")], object).reshape(shape)
 
 
 def _divided(numerators: NDArray[Any], denominator: int) -> Floats:

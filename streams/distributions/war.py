@@ -13,6 +13,7 @@ from scipy.stats import chi2, norm
 from streams.distributions.errors import GridMismatchError, NoVariationError, TooFewDistributionsError
 from streams.distributions.estimator import Estimator
 from streams.distributions.lagged import LaggedMoments
+from streams.distributions.moments import checked_rows
 from streams.distributions.monotone import Support, checked_quantiles, projected
 from streams.distributions.quadrature import Rule, weights_of
 
@@ -57,6 +58,9 @@ class Solution:
 class WassersteinAutoregression(Estimator):
     """Fit WAR(p): T_t = sum of beta_j T_(t-j) + e_t, T the W2 log map at the barycenter (Zhang, Kokoszka, Petersen 2022).
 
+    With ``tangents``, rows are departures from a reference rather than quantile vectors: they need not rise, and forecasts are
+    not projected.
+
     Distributions are quantile vectors on ``levels`` of shape (m,), rows in the order of time. Coefficients solve the
     Yule-Walker equations of the scalar Wasserstein autocovariances; ``order=None`` takes the one with the least
     ``criterion`` up to ``max_order``. Statistics are additive: ``partial_fit`` goes on in time, ``gap`` notes a missing
@@ -74,8 +78,10 @@ class WassersteinAutoregression(Estimator):
         quadrature: Rule = "trapezoid",
         support: Support | None = None,
         resolution: float | None = None,
+        tangents: bool = False,
     ) -> None:
         self.levels, self.order, self.max_order, self.criterion = levels, order, max_order, criterion
+        self.tangents = tangents
         self.quadrature, self.support, self.resolution = quadrature, support, resolution
 
     # --- learning
@@ -95,7 +101,7 @@ class WassersteinAutoregression(Estimator):
         """Learn from the distributions that follow, shape (n, m)."""
         if not hasattr(self, "moments_"):
             self.moments_ = self._empty()
-        self.moments_.update(checked_quantiles(X, self.levels))
+        self.moments_.update(self._checked(X))
         self._solution: Solution | None = None
         return self
 
@@ -159,7 +165,7 @@ class WassersteinAutoregression(Estimator):
         """
         solution = self._solved()
         p = len(solution.coefficients)
-        rows = self.moments_.tail if recent is None else checked_quantiles(recent, self.levels)
+        rows = self.moments_.tail if recent is None else self._checked(recent)
         if len(rows) < p:
             raise TooFewDistributionsError(
                 f"{len(rows)} recent distributions, an autoregression of order {p} needs {p}"
@@ -171,8 +177,8 @@ class WassersteinAutoregression(Estimator):
         centre = solution.mean + np.array(series[p:])
         growth = np.cumsum(_impulse_response(solution.coefficients, steps) ** 2)
         reach = norm.ppf((1 + coverage) / 2) * np.sqrt(growth[:, None] * np.diag(solution.noise))
-        mean = projected(centre, self.support)
-        lower, upper = projected(centre - reach, self.support), projected(centre + reach, self.support)
+        mean = self._projected(centre)
+        lower, upper = self._projected(centre - reach), self._projected(centre + reach)
         return Forecast(mean, lower, upper, np.sqrt(self._sizes(centre - mean)))
 
     def predict(self, X: Any) -> Floats:
@@ -180,14 +186,14 @@ class WassersteinAutoregression(Estimator):
 
         The last row is the forecast of the distribution that follows.
         """
-        return projected(self._expected(checked_quantiles(X, self.levels)), self.support)
+        return self._projected(self._expected(self._checked(X)))
 
     def surprise(self, X: Any) -> Surprise:
         """Return the residuals of rows p, p+1, ... of a series of shape (n, m) and how unexpected they are.
 
         The squared W2 size of a Gaussian innovation is a weighted sum of chi-squares; its p-value is Satterthwaite's.
         """
-        X = checked_quantiles(X, self.levels)
+        X = self._checked(X)
         p = len(self.coefficients_)
         residual = X[p:] - self._expected(X)[:-1]
         size = self._sizes(residual)
@@ -199,12 +205,18 @@ class WassersteinAutoregression(Estimator):
 
     def score(self, X: Any, y: object = None) -> float:  # noqa: ARG002
         """Return the share of the Wasserstein variance of a series that one-step forecasts explain."""
-        X = checked_quantiles(X, self.levels)
+        X = self._checked(X)
         p = len(self.coefficients_)
         left = self._sizes(X[p:] - self.predict(X)[:-1]).sum()
         return float(1 - left / self._sizes(X[p:] - self.mean_).sum())
 
     # --- inside
+
+    def _checked(self, X: Any) -> Floats:
+        return checked_rows(X, len(self.levels)) if self.tangents else checked_quantiles(X, self.levels)
+
+    def _projected(self, rows: Floats) -> Floats:
+        return rows if self.tangents else projected(rows, self.support)
 
     def _expected(self, X: Floats) -> Floats:
         """Unprojected, as a residual is one of the tangent space."""

@@ -274,3 +274,19 @@ def test_declarations_that_cannot_work_are_refused() -> None:
         definition(rollups=(RollUp(), RollUp()))
     with pytest.raises(ValueError, match="sees no rows"):
         RollUp(rules=(Threshold(name="t", above=1.0),))
+
+
+def test_groups_that_are_to_be_together_go_to_one_partition_whole() -> None:
+    rows = [
+        (sensor, site, 1, 1.0)
+        for sensor, site in zip("abcdef", ["n", "s", "e", "w", "nw", "se"], strict=True)
+    ]
+    together = definition(rollups=(RollUp(by=("site", "quantity"), together=("quantity",)),))
+    logs = interleaved([[o for group in groups for o in group] for groups in first_phase(together, rows)], [])
+    full = [n for n, outputs in enumerate(second_phase(together, logs)) if outputs]
+    assert len(full) == 1
+    apart = definition(rollups=(RollUp(by=("site", "quantity")),))
+    logs = interleaved([[o for group in groups for o in group] for groups in first_phase(apart, rows)], [])
+    assert len([outputs for outputs in second_phase(apart, logs) if outputs]) > 1
+    with pytest.raises(ValueError, match="among site"):
+        RollUp(by=("site",), together=("quantity",))

@@ -33,6 +33,7 @@ _GROUPS = (
     "bench",
     "bench_nab",
     "signals",
+    "plot_shape",
 )
 
 

@@ -1,0 +1,1 @@
+"""Pictures of distributions over time, from a topic or a file."""
