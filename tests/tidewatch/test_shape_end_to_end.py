@@ -111,14 +111,13 @@ def test_shapes_agree_with_the_pure_task_though_a_worker_is_killed(
         worker(f"{file}:SHAPES", kafka.bootstrap, f"{topic_prefix}b"),
     ):
         load(kafka.connection, source, records[:half])
-        with worker(f"{file}:SHAPES", kafka.bootstrap, f"{topic_prefix}b", failpoint) as killed:
-            for first in range(half, len(records), 900):
-                load(kafka.connection, source, records[first : first + 900])
-                until(lambda first=first: count(f"{source}.total") * 36 >= first - 900, 60, "no roll-ups")  # type: ignore[misc]
-            until(lambda: count(f"{source}.total") >= 2 * SITES * WINDOWS, 60, "roll-ups are missing")
-            # The last window of each family waits for one after it.
-            until(lambda: count(f"{source}.barycenter") >= 2 * (WINDOWS - 1), 90, "shapes are missing")
-            assert killed.poll() in (None, 137, -9)
+        until(lambda: count(f"{source}.total") >= 2 * SITES * WINDOWS // 3, 240, "no roll-ups")
+        # It takes partitions over and dies on the way; the other worker goes on where it left.
+        with worker(f"{file}:SHAPES", kafka.bootstrap, f"{topic_prefix}b", failpoint):
+            load(kafka.connection, source, records[half:])
+            until(lambda: count(f"{source}.total") >= 2 * SITES * WINDOWS, 240, "roll-ups are missing")
+            # The last window of each quantity waits for one after it.
+            until(lambda: count(f"{source}.barycenter") >= 2 * (WINDOWS - 1), 240, "shapes are missing")
     for partition in range(PARTITIONS):
         for topic, expected in recomputed(kafka.bootstrap, source, partition).items():
             published = read(kafka.bootstrap, topic, partition)
