@@ -7,7 +7,6 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from streams.derivation import DerivedPipeline
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
 from streams.stages import AnyPipeline

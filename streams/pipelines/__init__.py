@@ -7,6 +7,5 @@ from streams.pipelines.weather import WEATHER
 from streams.stages import AnyPipeline
 
 PIPELINES: dict[str, AnyPipeline] = {
-    pipeline.name: pipeline
-    for pipeline in (AIR_QUALITY, AIR_SITES, SHAPE, WEATHER, PHARMA, FAERS, HOSPITAL)
+    pipeline.name: pipeline for pipeline in (AIR_QUALITY, AIR_SITES, SHAPE, WEATHER, PHARMA, FAERS, HOSPITAL)
 }
