@@ -110,13 +110,14 @@ def pharma(
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, in order."""
+    """Let SIGTERM and Ctrl-C end the demo in order, also where the shell that started it lets Ctrl-C be ignored."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
