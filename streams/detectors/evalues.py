@@ -58,7 +58,7 @@ def dkw_halfwidth(n: ArrayLike, alpha: float) -> Floats:
 def dkw_time_uniform_halfwidth(n: ArrayLike, alpha: float) -> Floats:
     """Return the like for all sample sizes at once: 0.85 sqrt((log log(e n) + 0.8 log(1612/alpha)) / n).
 
-    Howard and Ramdas 2022, "Sequential estimation of quantiles", Corollary 2.
+    Howard and Ramdas 2022, "Sequential estimation of quantiles", Corollary 2, as quoted by others; no detector here relies on it.
     """
     t = np.asarray(n, np.float64)
     return np.asarray(0.85 * np.sqrt((np.log(np.log(np.e * t)) + 0.8 * np.log(1612 / alpha)) / t))

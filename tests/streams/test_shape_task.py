@@ -194,7 +194,7 @@ def stream():
     return RECORDS
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(cuts=st.lists(st.integers(0, 152), max_size=4), idle=st.integers(0, 3))
 def test_batches_and_restores_change_nothing(cuts, idle):
     records = stream()
