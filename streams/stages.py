@@ -8,6 +8,7 @@ from schemas.codec import Decoder
 from schemas.contributions import as_columns
 from streams.config import Stage
 from streams.derivation import DerivedPipeline
+from streams.joins import Join
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
@@ -16,10 +17,11 @@ from streams.shape_task import ShapeTask
 from streams.sourced_task import SourcedTask
 from streams.window_task import WindowTask
 
-AnyPipeline = Pipeline | ReportPipeline | DerivedPipeline | ShapePipeline
+OneSource = Pipeline | ReportPipeline | DerivedPipeline | ShapePipeline
+AnyPipeline = OneSource | Join
 
 
-def stage_of(pipeline: AnyPipeline, partitions: int | None = None) -> Stage:
+def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
     """Return the engine's stage for a pipeline; given the source's ``partitions``, rows on the wrong one are dead-lettered."""
     if isinstance(pipeline, ShapePipeline):
         return _shape_stage(pipeline)
@@ -39,7 +41,9 @@ def stage_of(pipeline: AnyPipeline, partitions: int | None = None) -> Stage:
 
 
 def stages_of(pipeline: AnyPipeline, partitions: int) -> list[Stage]:
-    """Return all stages of a pipeline whose topics have so many partitions: its own, and that of its roll-ups if it has any."""
+    """Return all stages of a pipeline whose topics have so many partitions, those of a second phase included."""
+    if isinstance(pipeline, Join):
+        return pipeline.stages(partitions)
     stages = [stage_of(pipeline, partitions)]
     if isinstance(pipeline, Pipeline) and pipeline.rollups:
         rollups = Stage(

@@ -69,16 +69,12 @@ def connection() -> dict[str, str]:
 
 def windowed_pipeline(text: str) -> Pipeline:
     """Return the pipeline of windows that a person names."""
-    from streams.pipeline import Pipeline
-    from tidewatch.declarations import DeclarationError, find_pipeline
+    from tidewatch.declarations import DeclarationError, find_windowed
 
     try:
-        found = find_pipeline(text)
+        return find_windowed(text)
     except DeclarationError as error:
         raise typer.BadParameter(str(error)) from error
-    if not isinstance(found, Pipeline):
-        raise typer.BadParameter(f"{found.name} has no windows")
-    return found
 
 
 def admin_client(settings: dict[str, str]) -> AdminClient:
