@@ -257,6 +257,38 @@ def e2b(
         say(f"{counts.delivered} reports delivered to {topic}")
 
 
+@group.command()
+def omop(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of OMOP CDM 5.4 tables: person, drug_exposure, condition_occurrence."),
+    ],
+    source: Annotated[str, typer.Option(help="The database they come from; part of every pseudonym.")],
+    topic: Annotated[str, typer.Option(help="Topic to send to.")] = "hospital.fhir.resource.v1",
+    json: Json = False,
+) -> None:
+    """Send an OMOP database's persons, drug exposures and conditions by pseudonym, in order of their dates.
+
+    The key of the pseudonyms is taken from TIDEWATCH_PSEUDONYM_KEY and goes nowhere.
+    """
+    from producers.errors import ProducerError
+    from producers.loader import load
+    from producers.omop import omop_records
+    from producers.pseudonyms import Pseudonyms
+    from tidewatch.cli.shared import print_json
+
+    try:
+        records = omop_records(folder, source, Pseudonyms.from_environment())
+        with explained():
+            counts = load(connection(), topic, records)
+    except ProducerError as error:
+        fail(error)
+    if json:
+        print_json({"topic": topic, "delivered": counts.delivered})
+    else:
+        say(f"{counts.delivered} resources delivered to {topic}")
+
+
 def _documents(file: Path) -> list[bytes]:
     content = file.read_bytes()
     return content.splitlines() if file.suffix == ".ndjson" else [content]
