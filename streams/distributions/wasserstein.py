@@ -47,21 +47,20 @@ def wasserstein(f: QuantileFunction, g: QuantileFunction, order: float = 2.0) ->
 
 def differences(f: QuantileFunction, g: QuantileFunction) -> tuple[Floats, Floats, Floats]:
     """Return the pieces on which both are linear: Q_f - Q_g at the beginning, its change along the piece, and the width."""
-    both = np.concatenate((f.breaks[:-1], g.breaks[:-1]))
+    # All breaks of f, the last of which is 1, and those of g but the last.
+    both = np.concatenate((f.breaks, g.breaks[:-1]))
     order = both.argsort(kind="stable")
-    levels = np.empty(len(order) + 1)
-    both.take(order, out=levels[:-1], mode="clip")
-    levels[-1] = 1.0
-    j = (order >= len(f.start)).astype(np.intp).cumsum()
-    i = np.arange(len(order)) - j
+    levels = both.take(order)
+    low = levels[:-1]
+    widths = levels[1:] - low
+    j = (order[:-1] > len(f.start)).astype(np.intp).cumsum()
+    i = np.arange(len(j)) - j
     j -= 1
     # Both begin at level 0: the first entry is f's, and until g's is passed too the width is 0.
     j[0] = 0
-    low = levels[:-1]
-    widths = levels[1:] - low
-    # Intercept and slope are fetched together, as one complex number.
-    lines = f.lines.take(i)
-    lines -= g.lines.take(j)
+    # Intercept and slope are fetched together, as one complex number. Breaks at 1 before the last have no width either.
+    lines = f.lines.take(i, mode="clip")
+    lines -= g.lines.take(j, mode="clip")
     change = lines.imag * widths
     return lines.real + lines.imag * low, change, widths
 
