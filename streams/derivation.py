@@ -22,6 +22,8 @@ from streams.watermark import BEGINNING
 
 DAY = 86_400_000
 _YEAR = 365.25 * DAY
+MAX_CODES = 50_000
+"""How many codes the rule that applies is remembered for, lest made-up codes fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class DeriveTask:
         del partition
         self._pipeline = pipeline
         self._patients: dict[str, Known] = {}
+        self._rules: dict[str, RiskRule | None] = {}
         self._max_time = BEGINNING
         self._since = 0
         self._changes = Changes()
@@ -156,6 +159,8 @@ class DeriveTask:
             self._forget()
 
     def _send(self, cause: ClinicalFact, known: Known, outputs: list[Output]) -> None:
+        if all(fact.kind == "exposure" for fact in known.facts.values()):
+            return  # most patients, most of the time
         now = {report: content for report, *content in self._derived(known)}
         for report in sorted(now.keys() | known.made.keys()):
             drugs, events = now.get(report, ([], []))
@@ -190,7 +195,7 @@ class DeriveTask:
         starts: list[int],
         outcomes: Mapping[str, list[int]],
     ) -> list[str]:
-        rule = next((rule for rule in self._pipeline.rules if rule.applies(fact.codes[0])), None)
+        rule = self._rule_of(fact.codes[0])
         if rule is None:
             return []
         times, day = outcomes[fact.codes[0]], fact.time // DAY
@@ -200,6 +205,13 @@ class DeriveTask:
         low = bisect_left(starts, (day - rule.last) * DAY)
         high = bisect_right(starts, (day - rule.first + 1) * DAY - 1)
         return sorted({code for _, code in exposures[low:high]})
+
+    def _rule_of(self, code: str) -> RiskRule | None:
+        if code not in self._rules:
+            if len(self._rules) >= MAX_CODES:
+                self._rules.clear()
+            self._rules[code] = next((rule for rule in self._pipeline.rules if rule.applies(code)), None)
+        return self._rules[code]
 
     def _report(
         self,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.signals.tables import Tables, count_pairs, count_reports
+from streams.signals.tables import Tables, by_distinct, count_pairs, count_reports
 
 
 def test_margins_and_cells_say_the_same():
@@ -69,3 +69,18 @@ def test_counts_are_those_of_sets(rows):
         assert counts.drug_total[i] == sum(any(d == drug for d, _ in pairs) for pairs in reports.values())
         assert counts.event_total[i] == sum(any(e == event for _, e in pairs) for pairs in reports.values())
     assert counts.total == len(reports)
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 50), st.floats(0.1, 9)), max_size=60), st.sampled_from([0.0, 0.5, 0.1])
+)
+def test_a_function_by_distinct_values_is_the_function(values, shift):
+    x = np.array(values, dtype=np.float64) + shift
+    calls = []
+
+    def function(distinct):
+        calls.append(len(distinct))
+        return np.sqrt(distinct)
+
+    assert by_distinct(function, x).tolist() == np.sqrt(x).tolist()
+    assert calls == [len(np.unique(x))]
