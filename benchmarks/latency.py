@@ -66,7 +66,7 @@ def measure(pace: Pace, say: Say) -> dict[str, Any]:
             reader.start()
             say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
             begun, sent = send(place, source, pace)
-            time.sleep(2.0)
+            _wait(lambda: sent.keys() <= seen.alerts.keys())
             stop.set()
             reader.join(10)
             cpu = usage(process).cpu_seconds
@@ -75,6 +75,14 @@ def measure(pace: Pace, say: Say) -> dict[str, Any]:
         "machine": machine(),
         "worker_cpu_share": round(cpu / (pace.warm_up + pace.seconds), 3),
     }
+
+
+def _wait(done: Callable[[], bool], limit: float = 60.0) -> None:
+    """Wait until all has come, or what has not by then never will."""
+    deadline = time.monotonic() + limit
+    while not done() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)  # windows that the last events closed
 
 
 def send(place: Bench, source: str, pace: Pace) -> tuple[float, dict[str, tuple[int, int]]]:
