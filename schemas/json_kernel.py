@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from schemas.compiled import compiled
 from schemas.lexicon_kernel import code_of, part, same
 from schemas.memory import byte_at, trailing_zeros, word_at
 
@@ -35,7 +35,7 @@ _TRUE, _FALSE, _NULL = (np.uint64(int.from_bytes(word, "little")) for word in (b
 _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _skip(at: int, end: int) -> int:
     """Return where white space ends."""
     while at < end and (byte_at(at) == 32 or byte_at(at) == 10 or byte_at(at) == 13 or byte_at(at) == 9):
@@ -43,7 +43,7 @@ def _skip(at: int, end: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _text_end(at: int, end: int, high: Any) -> int:
     """Return the closing quote of a string that begins at ``at``, -1 if it has escapes or control characters.
 
@@ -71,7 +71,7 @@ def _text_end(at: int, end: int, high: Any) -> int:
     return _UNSURE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number_end(at: int, end: int) -> int:
     """Return where a number by JSON's grammar ends."""
     if at < end and byte_at(at) == _MINUS:
@@ -100,7 +100,7 @@ def _number_end(at: int, end: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(at: int, end: int) -> tuple[float, int]:
     """Return a number's value and whether it is EXACT, the nearest double.
 
@@ -143,7 +143,7 @@ def _number(at: int, end: int) -> tuple[float, int]:
     return (-value if negative else value), EXACT
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _digits(at: int, n: int) -> int:
     value = 0
     for i in range(at, at + n):
@@ -153,7 +153,7 @@ def _digits(at: int, n: int) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _moment(at: int, end: int) -> int:
     """Return RFC 3339 text such as 2026-01-31T06:00:00.5Z as milliseconds, rounded down, or -1 when unsure."""
     if end - at < 20 or byte_at(at + 4) != _MINUS or byte_at(at + 7) != _MINUS or byte_at(at + 10) != 84:
@@ -202,7 +202,7 @@ def _moment(at: int, end: int) -> int:
     return ((days * 24 + hour) * 60 + minute - shift) * 60_000 + second * 1_000 + micros // 1_000
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _other_value(at: int, end: int) -> int:
     """Return where the value of a field that nobody reads ends."""
     if at >= end:
@@ -218,7 +218,7 @@ def _other_value(at: int, end: int) -> int:
     return _number_end(at, end)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _field(at: int, end: int, expected: int, fields: Any) -> int:
     """Return the field whose name and closing quote begin at ``at``, trying the expected one first, else -1."""
     n = len(fields)
@@ -232,7 +232,7 @@ def _field(at: int, end: int, expected: int, fields: Any) -> int:
     return _UNSURE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _value(at: int, end: int, kind: int) -> tuple[int, int, int]:
     """Return where the value of a field begins and ends and, of a time, its milliseconds; (-1, -1, 0) when unsure."""
     moment = 0
@@ -248,7 +248,7 @@ def _value(at: int, end: int, kind: int) -> tuple[int, int, int]:
     return (at, stop, moment) if stop >= 0 and moment >= 0 else (_UNSURE, _UNSURE, 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(at: int, end: int, fields: Any, begin: Any, finish: Any, moments: Any) -> bool:
     """Find the fields' values in one record; return False unless it surely is one flat object that has those it must."""
     begin[:] = _UNSURE
@@ -292,7 +292,7 @@ def _find(at: int, end: int, fields: Any, begin: Any, finish: Any, moments: Any)
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read(
     data: int, starts: Any, sizes: Any, records: Any, fields: Any, default: Any, codes: Any, numbers: Any, times: Any,
     sure: Any, fixes: Any, table: int,

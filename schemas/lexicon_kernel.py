@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from schemas.compiled import compiled
 from schemas.memory import byte_at, copy, int32_at, int64_at, put_byte, put_int32, put_int64, word_at
 
 SLOTS, MASK, HASHES, LABELS, CODES, STOP, TEXTS, COUNTS, USED, TABLE = range(10)
@@ -16,7 +16,7 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def part(at: int, size: int) -> Any:
     """Return up to eight bytes as a word, zeros after ``size``, reading none beyond."""
     if size >= 8:
@@ -27,7 +27,7 @@ def part(at: int, size: int) -> Any:
     return word
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def same(a: int, b: int, size: int) -> bool:
     """Tell whether two stretches of memory hold the same bytes."""
     while size >= 8:
@@ -42,7 +42,7 @@ def same(a: int, b: int, size: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def hashed(at: int, size: int, label: int) -> Any:
     """Return a hash of the bytes and the label, spread over all bits."""
     h = np.uint64(label + 1) * _PRIME ^ np.uint64(size)
@@ -54,7 +54,7 @@ def hashed(at: int, size: int, label: int) -> Any:
     return h * _PRIME >> np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def code_of(at: int, size: int, label: int, table: int) -> int:
     """Return the code of a text, adding it if it is new; there must be room for it. ``table`` is the address of one."""
     h = np.int64(hashed(at, size, label))
@@ -87,14 +87,14 @@ def code_of(at: int, size: int, label: int, table: int) -> int:
     return code
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_or_add(data: int, start: Any, size: Any, label: int, out: Any, table: int) -> None:
     """Write the code of each text of one label to ``out``; ``data`` is the address of their bytes."""
     for i in range(len(start)):
         out[i] = code_of(data + start[i], size[i], label, table)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rehash(slots: Any, hashes: Any, n: int) -> None:
     """Fill an empty table with the first ``n`` entries."""
     mask = len(slots) - 1

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from schemas.compiled import compiled
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _home(pair: int, slots: Any) -> Any:
     h = np.uint64(pair) * _SPREAD
     return np.int64((h ^ (h >> np.uint64(32))) & np.uint64(len(slots) - 1))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def number(left: Any, right: Any, slots: Any, pairs: Any, used: int, out: Any) -> int:
     """Write the number of each (left, right) to ``out``, new pairs getting the next, and return how many there are then.
 
@@ -36,7 +37,7 @@ def number(left: Any, right: Any, slots: Any, pairs: Any, used: int, out: Any) -
     return used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def refill(slots: Any, pairs: Any, used: int) -> None:
     """Fill an empty table with the pairs there are."""
     mask = len(slots) - 1

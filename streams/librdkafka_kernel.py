@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding
-from numba import njit, types
+from numba import types
 
 from schemas.codec import ARROW, JSON
+from schemas.compiled import compiled
 from schemas.lexicon_kernel import same
 from schemas.memory import copy, int32_at, int64_at, put_int64
 from schemas.packed import address_of
@@ -36,7 +37,7 @@ NO_TYPE, IS_JSON, IS_ARROW, OTHER_TYPE = range(4)
 MOST = 256
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def sort(messages: Any) -> Any:
     """Assign messages to partitions, up to the first that is an error or to the ``MOST``-th partition.
 
@@ -69,7 +70,7 @@ def sort(messages: Any) -> Any:
     return group, sources, totals, count, n
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _kind(message: int, scratch: int, names: int) -> int:
     """Return what the content-type header says; ``names`` is where the three texts below lie."""
     if _headers(message, scratch) != 0:
@@ -95,7 +96,7 @@ def pack(messages: Any, group: Any, table: Any) -> None:
     _pack(messages, group, table, address_of(scratch), address_of(_NAMES))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pack(messages: Any, group: Any, table: Any, scratch: int, names: int) -> None:
     for i in range(len(messages)):
         message, g = messages[i], group[i]
@@ -118,7 +119,7 @@ def _pack(messages: Any, group: Any, table: Any, scratch: int, names: int) -> No
         put_int64(table[g, MESSAGES] + at, message)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def facts(message: int) -> Any:
     """Return error code, topic, partition and offset of one message."""
     return (
@@ -129,7 +130,7 @@ def facts(message: int) -> Any:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def destroy(messages: Any) -> None:
     """Free messages."""
     for i in range(len(messages)):

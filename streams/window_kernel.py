@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from schemas.compiled import compiled
 
 SUM, SHIFT, FROM_SHIFT, SQUARES, MIN, MAX, FIRST, LAST, COUNT, FIRST_TIME, LAST_TIME = range(11)
 """Where a slot has its aggregates, in the order in which ``streams.windows`` names them."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def place(group: Any, value: Any, slots: Any, used: int, new: Any, shift: Any) -> int:
     """Give groups that have no slot the next ones, and return how many there are then.
 
@@ -26,7 +27,7 @@ def place(group: Any, value: Any, slots: Any, used: int, new: Any, shift: Any) -
     return used + count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_rows(
     group: Any, value: Any, time: Any, codes: Any, slots: Any, floats: Any, integers: Any, log: Any
 ) -> None:

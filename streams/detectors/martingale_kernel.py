@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from schemas.compiled import compiled
 
 TIME, CASH, UNOPENED = 0, 1, 2
 """Places in the numbers of a state: ranks seen, capital of retired bets, capital not yet bet."""
@@ -13,7 +14,7 @@ TIME, CASH, UNOPENED = 0, 1, 2
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def uniform(seed: int, count: int) -> Any:
     """Return the ``count``-th number in [0, 1) of a seed, whatever came before (SplitMix64)."""
     z = np.uint64(seed) * _MIX[1] + np.uint64(count + 1) * _MIX[0]
@@ -23,7 +24,7 @@ def uniform(seed: int, count: int) -> Any:
     return np.float64(z >> np.uint64(11)) / 9007199254740992.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_count(tree: Any, code: int) -> None:
     """Count one value with this code in a Fenwick tree of len(tree) - 1 codes."""
     i = code + 1
@@ -32,7 +33,7 @@ def add_count(tree: Any, code: int) -> None:
         i += i & -i
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_below(tree: Any, code: int) -> Any:
     """Return how many counted values have a smaller code."""
     total, i = 0, code
@@ -42,7 +43,7 @@ def count_below(tree: Any, code: int) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bet(
     rank: float,
     numbers: Any,
@@ -94,7 +95,7 @@ def bet(
     return capital
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def run(
     codes: Any, seed: int, frozen_at: int, limit: float, numbers: Any, seen: Any, tree: Any, tilted: Any, learned: Any,
     counts: Any, ages: Any, table: Any, spacing: int, share: float, out: Any,

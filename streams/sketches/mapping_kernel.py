@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from schemas.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def bins(values: Any, bits: Any, edges: Any, guesses: Any, base: int, shift: int, codes: Any) -> bool:
     """Write the bin of each value and return False if one is NaN; ``bits`` are the values as integers.
 
