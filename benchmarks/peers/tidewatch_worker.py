@@ -6,6 +6,8 @@ import sys
 
 from schemas.event_types import SENSOR_READING
 from streams.pipeline import Pipeline, Tumbling
+from streams.stages import stages_of
+from tidewatch.warm import warm_up
 from tidewatch.worker import config_of, run_worker
 
 
@@ -24,7 +26,10 @@ def pipeline(source: str, results: str) -> Pipeline:
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run until told to stop, or only compile the loops if told ``warm``."""
+    if sys.argv[1:] == ["warm"]:
+        warm_up(stages_of(pipeline("source", "results"), 4))
+        return
     bootstrap, source, results, _, name = sys.argv[1:6]
     config = config_of(name, {"bootstrap.servers": bootstrap}, state_interval=1.0)
     sys.argv = sys.argv[:1]
