@@ -19,18 +19,19 @@ def quantiles_many(
 ) -> Floats:
     """Return quantiles, shape (k, q), by linear interpolation inside bins, clipped to the exact minimum and maximum.
 
-    Row ``i`` of the ``k`` sketches has the codes ``codes[indptr[i]:indptr[i + 1]]``; no row may be empty.
+    Row ``i`` of the ``k`` sketches has the codes ``codes[indptr[i]:indptr[i + 1]]``; no row may be empty. A row's quantiles are the
+    same bits whatever rows it is among, so ranks are counted within the row.
     """
     total = np.cumsum(counts)
-    before = np.concatenate([[0], total])[indptr[:-1]]
-    size = total[indptr[1:] - 1] - before
-    target = before[:, None] + levels[None, :] * size[:, None]
-    bins = np.clip(np.searchsorted(total, target, side="left"), indptr[:-1, None], indptr[1:, None] - 1)
-    below = total[bins] - counts[bins]
+    before = np.concatenate([[0], total])[indptr[:-1], None]
+    rank = levels[None, :] * (total[indptr[1:] - 1, None] - before)
+    found = np.searchsorted(total, before + np.ceil(rank).astype(np.int64), side="left")
+    bins = np.clip(found, indptr[:-1, None], indptr[1:, None] - 1)
+    below = total[bins] - counts[bins] - before
     lower, upper = mapping.bounds
     low = np.maximum(lower[codes[bins]], mins[:, None])
     high = np.minimum(upper[codes[bins]], maxs[:, None])
-    share = np.clip((target - below) / counts[bins], 0, 1)
+    share = np.clip((rank - below) / counts[bins], 0, 1)
     return np.asarray(np.clip(low + (high - low) * share, mins[:, None], maxs[:, None]))
 
 

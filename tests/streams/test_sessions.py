@@ -95,6 +95,13 @@ def test_sessions_agree_with_a_plain_recount(rows: list[Row], gap: int) -> None:
     assert ends == sorted(ends)
 
 
+def test_what_closes_together_has_no_say_in_the_quantiles() -> None:
+    rows = [("a", 0, 0.0), ("a", 4, 0.0), ("a", 4, 1.0), ("a", 8, 0.0)]
+    whole, pieces = (WindowTask(pipeline(window=Session(1))) for _ in range(2))
+    cut = [output for i, row in enumerate(rows) for output in pieces.process(columns([row], i))]
+    assert by_kind(cut) == by_kind(whole.process(columns(rows)))
+
+
 def sessions(rows: list[Row], gap: int) -> list[tuple[int, int, float]]:
     outputs = WindowTask(pipeline(window=Session(gap))).process(columns(rows))
     return [(s.start, s.end, s.sum) for s in summaries(outputs)]
