@@ -69,6 +69,7 @@ def _summary(_: Result, s: WindowSummary) -> Row:
     return (
         _text(s.id), s.pipeline, _text(s.group), _json(s.labels), _time(s.start), _time(s.end), s.revision, s.count, s.sum,
         s.mean, s.variance, s.min, s.max, s.first, s.last, _json(s.quantiles), s.alpha, s.sketch,
+        s.late, _time(s.first_time), _time(s.last_time), _json(s.extras),
     )  # fmt: skip
 
 
@@ -88,7 +89,8 @@ WINDOW_SUMMARY = Table(
     "window_summary",
     (
         "id", "pipeline", "group_name", "labels", "window_start", "window_end", "revision", "count", "sum", "mean",
-        "variance", "min", "max", "first", "last", "quantiles", "alpha", "sketch",
+        "variance", "min", "max", "first", "last", "quantiles", "alpha", "sketch", "late",
+        "first_time", "last_time", "extras",
     ),
     _summary,
 )  # fmt: skip

@@ -24,7 +24,7 @@ from sinks.decoding import Decoder, Struct, decode
 
 TIME: Final = pa.timestamp("ms", "UTC")
 TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-TIMES: Final = frozenset({"start", "end", "time", "opened_at", "first_report"})
+TIMES: Final = frozenset({"start", "end", "time", "opened_at", "first_report", "first_time", "last_time"})
 """Fields of results that are milliseconds since the epoch."""
 
 _EVENT: Final[Mapping[str, Any]] = {

@@ -46,12 +46,22 @@ def sink(dsn: str):  # type: ignore[no-untyped-def]
 
 
 def test_every_field_of_a_result_is_in_its_column(postgres: Postgres, dsn: str, sink: PostgresSink) -> None:
-    strange = summary(1, group="a\tb\\n\n'\"é", labels={"site": "x\0y"}, min=float("-inf"), count=2**62)
+    strange = summary(
+        1,
+        group="a\tb\\n\n'\"é",
+        labels={"site": "x\0y"},
+        min=float("-inf"),
+        count=2**62,
+        late=3,
+        first_time=T0,
+        extras={"top": {"a": 2}},
+    )
     assert sink.write(results([strange, alert(0, value=None, muted_by="night")])) == 2
     ((row,),) = postgres.execute("SELECT to_jsonb(s) FROM tidewatch.window_summary s", dsn)
     assert row["group_name"] == strange.group
     assert row["labels"] == {"site": "x\ufffdy"}
     assert row["quantiles"] == strange.quantiles
+    assert (row["late"], row["extras"]) == (3, {"top": {"a": 2}})
     assert row["sketch"] == "\\x" + strange.sketch.hex()
     assert (row["count"], row["mean"], row["min"], row["alpha"]) == (2**62, 20.0, "-Infinity", 0.01)
     query = "SELECT extract(epoch FROM window_start) * 1000, extract(epoch FROM window_end) * 1000 FROM tidewatch.window_summary"

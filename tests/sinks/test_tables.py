@@ -18,7 +18,7 @@ from schemas.columns import RawBatch
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, WindowSummary
 from schemas.topics import CATALOGUE, TopicSpec
-from sinks.tables import event_schema, event_table, raw_batch_of, result_schema, result_table
+from sinks.tables import TIMES, event_schema, event_table, raw_batch_of, result_schema, result_table
 from tests.schemas.batches import T0, arrow_readings, raw_batch, reading, reading_json
 from tests.sinks.results import alert, summary
 
@@ -108,9 +108,9 @@ def test_results_keep_every_field(struct: type[msgspec.Struct], results: list[ms
     rows = table.to_pylist(maps_as_pydicts="strict")
     for row, result in zip(rows, results, strict=False):
         for name, value in msgspec.structs.asdict(result).items():
-            if name in {"start", "end", "time", "opened_at"}:
+            if name in TIMES:
                 assert row[name].timestamp() * 1000 == value
-            elif name == "evidence":
+            elif name in {"evidence", "extras"}:
                 assert json.loads(row[name]) == value
             else:
                 assert row[name] == value
