@@ -53,15 +53,26 @@ def fold_in(connection: Connection, pipeline: Pipeline, *, dry_run: bool) -> Out
         TopicError: a topic is not there.
         ValueError: the pipeline has session windows.
     """
+    if dry_run:
+        return _found(connection, pipeline)
+    writer = TransactionalWriter(connection, f"tw.late.{pipeline.name}", 60.0, 0)
+    try:
+        # Opening waits until a replay before this one is visible in full, so what it published is seen.
+        writer.open()
+        outcome = _found(connection, pipeline)
+        if outcome.records:
+            writer.write(outcome.records)
+    finally:
+        writer.close()
+    return outcome
+
+
+def _found(connection: Connection, pipeline: Pipeline) -> Outcome:
+    """Read letters and results, and return what is to be published."""
     outcome = Outcome()
     rows = _letters(connection, pipeline, outcome)
     for view in views_of(pipeline):
         _fold(connection, pipeline, view, rows, outcome)
-    if outcome.records and not dry_run:
-        writer = TransactionalWriter(connection, f"tw.late.{pipeline.name}", 60.0, 0)
-        writer.open()
-        writer.write(outcome.records)
-        writer.close()
     return outcome
 
 

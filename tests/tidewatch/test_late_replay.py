@@ -17,7 +17,7 @@ from schemas.results import WindowSummary
 from streams.placing import Placed, records_of
 from streams.stages import stages_of
 from streams.task import Output
-from tests.streams.harness import read
+from tests.streams.harness import read, until
 from tests.tidewatch.test_rollup_end_to_end import PIPELINE, START
 from tests.tidewatch.test_worker_end_to_end import encoded
 from tidewatch.cli import commands
@@ -84,6 +84,9 @@ def test_what_was_late_is_added_once(
     before = len(read(kafka.bootstrap, f"{source}.out", 0))
     facts = replay()
     assert (facts["letters"], facts["foreign"], facts["still_open"]) == (3, 0, 0)
+    # A commit is visible to readers a moment after it returns.
+    until(lambda: len(read(kafka.bootstrap, f"{source}.out", 0)) == before + 3, 60, "no revisions")
+    until(lambda: any(s.late for s in newest(f"{source}.total").values()), 60, "no revisions of totals")
     own, totals = newest(f"{source}.out"), newest(f"{source}.total")
     assert {key: s.sum for key, s in own.items() if s.late} == {
         ("s0/temperature", 0): 5.0,
