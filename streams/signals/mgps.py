@@ -121,3 +121,15 @@ def log_negative_binomial(alpha: float, beta: float, n: Floats, e: Floats) -> Fl
     """Return the log probabilities of counts whose Poisson mean is ``e`` times a gamma variable."""
     log_choose = special.gammaln(alpha + n) - special.gammaln(alpha) - special.gammaln(n + 1)
     return np.asarray(log_choose - alpha * np.log1p(e / beta) - special.xlog1py(n, beta / e))
+
+
+def false_discovery_rates(null_probability: ArrayLike) -> Floats:
+    """Return for each pair the share of false signals expected if it and all likelier ones were raised (Ahmed et al. 2009).
+
+    ``null_probability`` is the posterior probability of no raised rate, such as ``cdf(1.0)``.
+    """
+    null = np.asarray(null_probability, dtype=np.float64)
+    order = np.argsort(null, kind="stable")
+    rates = np.empty_like(null)
+    rates[order] = np.cumsum(null[order]) / np.arange(1, len(null) + 1)
+    return rates

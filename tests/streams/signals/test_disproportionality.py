@@ -220,3 +220,25 @@ def test_reference_pairs_of_phvid(refdata):
         assert merged[f"{name}_found"][both].to_numpy() == pytest.approx(
             merged[name][both].to_numpy(), rel=1e-9, abs=slack
         ), name
+
+
+@pytest.mark.reference
+def test_reference_omop_reference_set_in_faers(refdata):
+    rows = pd.read_csv(refdata / "pv/expected/omop_refset_scored_faers22q3.csv")
+    cases = pd.read_csv(refdata / "pv/raw/faers22q3_case_drug_event.csv.gz", usecols=["CASEID"])[
+        "CASEID"
+    ].nunique()
+    assert len(rows) == 199
+    # Expected counts are printed with eight digits; the totals of events that they imply are whole.
+    seen = rows[rows["n_drug"] > 0]
+    for _, outcome in seen.groupby("outcome"):
+        totals = outcome["expected"] * cases / outcome["n_drug"]
+        total = round(float(totals.median()))
+        assert totals.to_numpy() == pytest.approx(total, rel=1e-6)
+        tables = Tables.of_margins(outcome["a"], outcome["n_drug"], total, cases)
+        found = information_component(tables.a, tables.expected)
+        assert found.value == pytest.approx(outcome["IC"].to_numpy(), rel=1e-6, abs=1e-7)
+        assert found.lower == pytest.approx(outcome["IC025"].to_numpy(), rel=1e-6)
+        assert prr(tables).value == pytest.approx(outcome["PRR"].to_numpy(), rel=1e-6)
+    truth = rows["truth"].to_numpy(dtype=bool)
+    assert (rows["IC025"] > 0)[truth].mean() > 2 * (rows["IC025"] > 0)[~truth].mean()

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import integrate, optimize, special
 
-from streams.signals.mgps import Prior, posterior
-from streams.signals.mgps_fit import Cells, Likelihood, fit_prior, neg_log_likelihood
+from streams.signals.mgps import Prior, false_discovery_rates, posterior
+from streams.signals.mgps_fit import STARTS, Cells, Likelihood, fit_prior, neg_log_likelihood
 from streams.signals.tables import count_pairs, count_reports
 
 VIGNETTE = Prior(3.25379356, 0.39988854, 2.02612692, 1.9080797, 0.06534557)
@@ -172,6 +172,10 @@ def test_reference_scores_of_phvid(refdata):
     assert merged["eb05"].to_numpy() == pytest.approx(merged["EB05"].to_numpy(), rel=1e-3)
     assert merged["log2"].to_numpy() == pytest.approx(merged["log2_EBGM"].to_numpy(), abs=1e-3)
     assert merged["null"].to_numpy() == pytest.approx(merged["GPS_postH0"].to_numpy(), abs=1e-4)
+    summary = json.loads((refdata / "pv/expected/phvid_summary.json").read_text())
+    assert (summary["n_cells"], summary["N"]) == (len(counts.a), counts.total)
+    rates = false_discovery_rates(scores.cdf(1.0))
+    assert int((rates <= 0.05).sum()) == summary["n_signals"]["GPS_FDR05"]
 
 
 @pytest.mark.reference
@@ -213,3 +217,48 @@ def test_reference_scores_of_caers_in_strata(refdata):
         assert score == pytest.approx(merged[name].to_numpy(), rel=1e-6), name
     cells = Cells.of(whole.a, expected)
     assert fit_prior(cells).neg_log_likelihood <= neg_log_likelihood(theirs, cells) + 1e-3
+
+
+def test_false_discovery_rates_are_running_means():
+    assert false_discovery_rates([0.3, 0.1, 0.2]).tolist() == pytest.approx([0.2, 0.1, 0.15])
+
+
+def tables_of(refdata):
+    """Give observed and expected counts of occurring pairs of every table of the reference data."""
+    raw = refdata / "pv/raw"
+    codes = [
+        ("faers22q3_case_drug_event.csv.gz", "CASEID", "did", "eid"),
+        ("pvda_drug_event_df.csv", "report_id", "drug", "event"),
+        ("pvda_tiny_dataset.csv", "report_id", "drug", "event"),
+    ]
+    for name, *columns in codes:
+        rows = pd.read_csv(raw / name)
+        counts = count_reports(*(pd.factorize(rows[column])[0] for column in columns))
+        yield name, counts.a, counts.expected
+    for name in ("gbca", "statin1491", "statin46", "rv", "lovastatin"):
+        table = pd.read_csv(raw / f"pvLRT_{name}.csv", index_col=0).to_numpy(dtype=np.float64)
+        expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+        yield name, table[table > 0], expected[table > 0]
+
+
+@pytest.mark.reference
+def test_reference_fit_is_within_a_hundredth_of_the_best_on_every_table(refdata):
+    seen = 0
+    for name, observed, expected in tables_of(refdata):
+        cells = Cells.of(observed, expected)
+        fit = fit_prior(cells)
+        whole = Likelihood(cells)
+        starts = [fit.prior, *(STARTS if len(observed) < 20_000 else STARTS[:1])]
+        best = min(
+            optimize.minimize(
+                whole,
+                np.append(np.log([s.alpha1, s.beta1, s.alpha2, s.beta2]), special.logit(s.p)),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(-9, 9)] * 4 + [(-14, 14)],
+            ).fun
+            for s in starts
+        )
+        assert fit.neg_log_likelihood <= best + 0.01, name
+        seen += 1
+    assert seen == 8
