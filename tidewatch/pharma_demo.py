@@ -131,7 +131,8 @@ def _make_topics(connection: dict[str, str]) -> None:
         if s.name in wanted or s.name.removesuffix(".dlq").removesuffix(".late") in wanted
     ]
     topics = [NewTopic(s.name, s.partitions, 1, config=s.config) for s in specs]
-    for future in AdminClient(dict(connection)).create_topics(topics).values():
+    admin = AdminClient(dict(connection))  # held, lest it be gone before it has answered
+    for future in admin.create_topics(topics).values():
         future.result(30)
 
 

@@ -33,7 +33,8 @@ def main() -> None:
         connection: dict[str, str | int] = dict(kafka.connection)
         wanted = [spec for spec in all_topics() if spec.name.startswith("pharma.")]
         topics = [NewTopic(spec.name, spec.partitions, 1, config=spec.config) for spec in wanted]
-        for future in AdminClient(dict(kafka.connection)).create_topics(topics).values():
+        admin = AdminClient(dict(kafka.connection))  # held, lest it be gone before it has answered
+        for future in admin.create_topics(topics).values():
             future.result(30)
         reports = safety_reports(rows, columns, source="faers", population="faers")
         sent = load(connection, FAERS.source, encoded(reports, lambda _: None)).delivered
