@@ -118,7 +118,6 @@ def test_a_rule_changed_live_survives_a_kill(
         )
     assert read(kafka.bootstrap, f"{source}.out", 0) == expected["result"]
     assert read(kafka.bootstrap, f"{source}.alert", 0) == expected["alert"]
-    assert len(changes(kafka.bootstrap, topic_prefix)) == 1
     alerts = [msgspec.json.decode(value or b"", type=Alert) for value in expected["alert"]]
     assert {"hot", "jump", "both"} <= {alert.rule for alert in alerts}
     found = tidewatch(monkeypatch, kafka.bootstrap, "rules", "list", declaration, "--json")
