@@ -12,7 +12,6 @@ from scipy.stats import norm
 from streams.detectors.adwin import Adwin
 from streams.detectors.base import Detector
 from streams.detectors.cusum import Cusum
-from streams.detectors.kswin import Kswin
 from streams.detectors.martingales import BinsEProcess, FrozenReference
 from streams.detectors.page_hinkley import PageHinkley
 from streams.detectors.tangent_chart import TangentChart
@@ -102,15 +101,6 @@ def delay_table() -> None:
         print(f"| {name} | {early:.2%} | {cells} |", flush=True)
 
 
-def kswin_table() -> None:
-    """Print KSWIN's row from fewer seeds, as a value costs it half a millisecond."""
-    build: Build = lambda: Kswin(alpha=1e-6, window=300, recent=100)  # noqa: E731
-    measured = {change: delays(build, draw, 40) for change, draw in CHANGES.items()}
-    early = np.mean([share for _, share in measured.values()])
-    cells = " | ".join("-" if median == np.inf else f"{median:.0f}" for median, _ in measured.values())
-    print(f"| kswin (alpha 1e-6, 100 of 300; 40 seeds) | {early:.2%} | {cells} |", flush=True)
-
-
 def guarantee() -> None:
     """Print the share of 1,000 streams of 100,000 values that ever alarm."""
     for name, build in (("bins-eprocess", BinsEProcess), ("frozen-reference", FrozenReference)):
@@ -157,7 +147,7 @@ def chart() -> None:
 
 
 PARTS = {
-    "delays": delay_table, "kswin": kswin_table, "guarantee": guarantee, "autocorrelation": autocorrelation, "chart": chart,
+    "delays": delay_table, "guarantee": guarantee, "autocorrelation": autocorrelation, "chart": chart,
 }  # fmt: skip
 
 if __name__ == "__main__":

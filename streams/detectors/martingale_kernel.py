@@ -11,6 +11,9 @@ from schemas.compiled import compiled
 TIME, CASH, UNOPENED = 0, 1, 2
 """Places in the numbers of a state: ranks seen, capital of retired bets, capital not yet bet."""
 
+_ALL_STAKES = 2.11
+"""No less than the sum of 1/(n log(n)^2) over n = 2, 3, ..., which is 2.1097."""
+
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
@@ -57,10 +60,10 @@ def bet(
 ) -> Any:
     """Settle all bets on a rank in [0, 1) and return the capital.
 
-    Every ``spacing`` ranks a new round of bets is opened with the part 1/((b+1)(b+2)) of the first capital, b = 0, 1, ..., which
-    sums to all of it, in the place of the oldest round, whose capital becomes cash. ``tilted`` (rounds, tilts) bets on the
-    densities in ``table`` (tilts, bins); ``learned`` (rounds,), given ``share`` of it, on what its ``counts`` (rounds, K) learn,
-    which is the Dirichlet-multinomial Bayes factor with prior one.
+    Every ``spacing`` ranks a new round of bets is opened with the part 1/(2.11 (b+2) log(b+2)^2) of the first capital, for
+    b = 0, 1, ..., which sums to no more than all of it, in the place of the oldest round, whose capital becomes cash. ``tilted``
+    (rounds, tilts) bets on the densities in ``table`` (tilts, bins); ``learned`` (rounds,), given ``share`` of it, on what its
+    ``counts`` (rounds, K) learn, which is the Dirichlet-multinomial Bayes factor with prior one.
     """
     rounds, kinds = tilted.shape
     k_bins = counts.shape[1]
@@ -68,7 +71,7 @@ def bet(
     if time % spacing == 0:
         b = time // spacing
         m = b % rounds
-        stake = 1.0 / ((b + 1.0) * (b + 2.0))
+        stake = 1.0 / (_ALL_STAKES * (b + 2.0) * np.log(b + 2.0) ** 2)
         cash = learned[m]
         for c in range(kinds):
             cash += tilted[m, c]

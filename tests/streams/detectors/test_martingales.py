@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from streams.detectors import martingale_kernel
 from streams.detectors.bets import tilts, variation
 from streams.detectors.martingale_kernel import add_count, count_below, uniform
 from streams.detectors.martingales import BinsEProcess, FrozenReference
@@ -20,6 +21,15 @@ def first_alarms(build, streams):
 def test_bets_are_fair():
     np.testing.assert_allclose(tilts().mean(axis=1), 1)
     assert (tilts() > 0).all()
+
+
+def test_all_rounds_together_stake_no_more_than_the_first_capital():
+    n = np.arange(2.0, 1e6)
+    beyond = 1 / np.log(1e6 - 1)  # the integral that bounds the rest of the sum
+    assert (1 / (n * np.log(n) ** 2)).sum() + beyond <= martingale_kernel._ALL_STAKES
+    detector = BinsEProcess()
+    detector.update(np.random.default_rng(9).normal(size=50_000))
+    assert detector._numbers[martingale_kernel.UNOPENED] > 0
 
 
 def test_ranks_are_counted():
