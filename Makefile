@@ -16,7 +16,7 @@ demo: $(READY) ## watch it work: Kafka, real and simulated sensors, two workers,
 	$(BIN)/tidewatch demo
 
 test: $(READY) ## all tests but the long chaos suite, on a real Kafka
-	$(BIN)/python -m pytest -m "not chaos"
+	$(BIN)/python -m pytest -m "not chaos" -n 2 --dist loadfile
 
 test-reference: $(READY) ## tests against reference data, which TIDEWATCH_REFDATA must name
 	TIDEWATCH_REQUIRE_REFDATA=1 $(BIN)/python -m pytest -m reference
