@@ -195,6 +195,8 @@ def _configure(parts: Stack) -> None:
         f"127.0.0.1:{ports['alertmanager']}"
     ]
     targets = {"tidewatch-worker": "worker", "tidewatch-monitor": "monitor", "prometheus": "prometheus"}
+    # The sinks' job has nobody to ask here.
+    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in config["scrape_configs"]:
         job["static_configs"][0]["targets"] = [f"127.0.0.1:{ports[targets[job['job_name']]]}"]
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
