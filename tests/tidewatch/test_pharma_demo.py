@@ -44,6 +44,7 @@ def test_days_are_those_of_the_simulation():
 
 
 @pytest.mark.kafka
+@pytest.mark.chaos
 def test_a_strong_hidden_signal_is_found_live(topic_prefix: str) -> None:
     from tidewatch.broker import start_brokers
 
