@@ -1,6 +1,6 @@
 # One way in: every target makes .venv first, if requirements.lock changed since, and nothing else needs to be installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-reference chaos lint bench lock clean
+.PHONY: help demo test test-slow test-reference chaos lint bench lock clean
 
 # Tried in this order; to choose another: make PYTHON=/path/to/python3.12 ...
 PYTHON ?= python3 python3.13 python3.12 python3.11
@@ -15,8 +15,11 @@ help: ## this list
 demo: $(READY) ## watch it work: Kafka, real and simulated sensors, two workers, a live view (about a minute)
 	$(BIN)/tidewatch demo
 
-test: $(READY) ## all tests but the long chaos suite, on a real Kafka
-	$(BIN)/python -m pytest -m "not chaos" -n 2 --dist loadfile
+test: $(READY) ## all tests but the long suites, on a real Kafka
+	$(BIN)/python -m pytest -m "not chaos and not slow" -n 2 --dist loadfile
+
+test-slow: $(READY) ## whole systems end to end: demo, console, live rules, roll-ups, joins, Prometheus, benchmarks
+	$(BIN)/python -m pytest -m "slow and not chaos"
 
 test-reference: $(READY) ## tests against reference data, which TIDEWATCH_REFDATA must name
 	TIDEWATCH_REQUIRE_REFDATA=1 $(BIN)/python -m pytest -m reference
