@@ -13,7 +13,7 @@ from benchmarks.oracle import Recount, Result
 from benchmarks.systems import System, systems
 from benchmarks.throughput import Plan, UnknownSystemError, bench, measure
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
 def _say(_: str) -> None:

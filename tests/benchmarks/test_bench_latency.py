@@ -7,6 +7,8 @@ import pytest
 from benchmarks.latency import HOT, Pace, Seen, percentiles, report
 from benchmarks.peers.latency_worker import OUT_OF_ORDERNESS
 
+pytestmark = pytest.mark.slow
+
 PACE = Pace(rate=100, seconds=10, warm_up=5)
 
 

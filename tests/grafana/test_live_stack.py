@@ -13,6 +13,8 @@ import pytest
 from tests.grafana.stack import Stack, running, until
 from tests.grafana.test_dashboards import boards, expressions
 
+pytestmark = pytest.mark.slow
+
 VARIABLES = {
     "$__rate_interval": "15s",
     "$instance": ".*",

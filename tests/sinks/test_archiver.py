@@ -32,6 +32,8 @@ from tests.sinks.archive_process import LIKE, STEPS
 from tests.sinks.results import alert, make_topic, publish, summary
 from tests.streams.harness import until
 
+pytestmark = pytest.mark.slow
+
 COUNT = 1_000
 
 

@@ -20,6 +20,8 @@ from schemas.results import WindowSummary
 from tests.streams.harness import until
 from tidewatch.exits import Exit
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 240
 
 

@@ -15,6 +15,8 @@ from schemas.joins import Joined
 from tests.streams.harness import read, until
 from tests.tidewatch.test_worker_end_to_end import encoded, worker
 
+pytestmark = pytest.mark.slow
+
 JOIN = """
 from schemas.event_types import SENSOR_READING
 from streams.joins import Input, Join

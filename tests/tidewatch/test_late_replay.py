@@ -23,6 +23,8 @@ from tests.tidewatch.test_worker_end_to_end import encoded
 from tidewatch.cli import commands
 from tidewatch.declarations import find_pipeline
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     (0, 0, 1.0),
     (1, 15_000, 2.0),

@@ -26,6 +26,8 @@ from tests.tidewatch.test_worker_end_to_end import EVENTS, PIPELINE, encoded, ev
 from tidewatch.cli import commands
 from tidewatch.declarations import find_pipeline
 
+pytestmark = pytest.mark.slow
+
 RULES = """
 pipeline: mine
 rules:

@@ -20,6 +20,8 @@ from sinks.reader import read_to_end
 from tests.streams.harness import until
 from tidewatch.settings import to_markdown
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BEDS, MINUTES = ("b1", "b2"), 180

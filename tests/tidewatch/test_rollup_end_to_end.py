@@ -18,6 +18,8 @@ from schemas.results import WindowSummary
 from tests.streams.harness import read, until
 from tests.tidewatch.test_worker_end_to_end import encoded, worker
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """
 from schemas.event_types import SENSOR_READING
 from streams.pipeline import Pipeline, RollUp, Tumbling

@@ -29,6 +29,8 @@ from tests.streams.harness import (
 )
 from tests.streams.test_engine_kills import WARM
 
+pytestmark = pytest.mark.slow
+
 
 def tidewatch(bootstrap: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line."""

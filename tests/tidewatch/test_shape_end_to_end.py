@@ -19,6 +19,8 @@ from streams.shape_task import ShapeTask
 from tests.streams.harness import read, until
 from tests.tidewatch.test_worker_end_to_end import worker
 
+pytestmark = pytest.mark.slow
+
 PIPELINES = """
 from schemas.event_types import SENSOR_READING
 from streams.pipeline import Pipeline, RollUp, Tumbling

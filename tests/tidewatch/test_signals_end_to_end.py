@@ -27,6 +27,8 @@ from streams.signals.tables import PairCounts, count_reports
 from tests.streams.harness import read, until
 from tests.streams.signals.reporting import report
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = """
 from streams.reports import ReportPipeline
 

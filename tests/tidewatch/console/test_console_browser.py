@@ -20,6 +20,8 @@ from tests.tidewatch.console.samples import snapshot
 from tidewatch.console.serve import console
 from tidewatch.exits import Exit
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60_000.0
 
 
