@@ -13,7 +13,8 @@ import numpy as np
 from producers.pseudonyms import Pseudonyms, pseudonymised
 
 ATC, ICD = "http://www.whocc.no/atc", "http://hl7.org/fhir/sid/icd-10"
-_START = datetime(2026, 1, 1, tzinfo=UTC)
+# A year that is over: what lies in the future is refused.
+_START = datetime(2025, 1, 1, tzinfo=UTC)
 _WINDOW = 30
 
 

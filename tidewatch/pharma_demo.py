@@ -1,170 +1,189 @@
-"""The demo of signals: a simulated network of hospitals through a real Kafka, judged against its hidden truth."""
+"""The demo of signals: a simulated network of hospitals, played live through a real Kafka and judged against its truth."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import replace
+from threading import Event
 
-import msgspec
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from producers.hospitals import Network, day_of, records
+from producers.hospitals import Network, Sent, day_of, records
 from producers.loader import load
+from producers.pacing import Pacer
 from producers.pseudonyms import Pseudonyms
-from schemas.safety import SignalChange
-from schemas.topics import all_topics
-from sinks.reader import read_to_end
-from sinks.signals import Keyed, changes, latest_states
+from schemas.deadletters import STAGE, header
+from schemas.topics import all_topics, checkpoint_topic
+from sinks.reader import follow, read_to_end
+from sinks.signals import changes, latest_states
 from streams.pipelines.pharma import HOSPITAL, PHARMA
+from tidewatch.demo.crew import Crew, environment_for
+from tidewatch.pharma_verdict import PharmaReport, differences, verdict_of
+from tidewatch.topics import create
 
+APP = "pharma-demo"
+# As the pipeline of the catalogue, but judged every hundred reports: the network is small.
+WATCHED = replace(PHARMA, refresh=100)
+_DECLARED = (HOSPITAL.name, "tidewatch.pharma_demo:WATCHED")
 _PATIENCE = 300.0
+_DAY_MS = 86_400_000
+_MONTH = 30
 
 
 class PharmaDemoError(Exception):
     """The demo could not be played to its end."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """What one preset made of it. ``days_to_detection`` counts from the day the hidden risk began; None: not found."""
+def play(
+    connection: dict[str, str], network: Network, say: Callable[[str], None], *, seconds: float = 40.0
+) -> PharmaReport:
+    """Send the network's year within ``seconds``, let a worker derive, count and judge it, and compare with the truth.
 
-    preset: str
-    days_to_detection: float | None
-    reports_then: int | None
-    false_alarms: int
-    open_at_end: int
-
-    def line(self) -> str:
-        """Return it for people."""
-        found = "not found"
-        if self.days_to_detection is not None:
-            found = f"found after {self.days_to_detection:.0f} days at {self.reports_then} reports"
-        return f"{self.preset:<11} {found}; {self.false_alarms} other pairs raised, {self.open_at_end} open at the end"
-
-
-class PharmaReport(msgspec.Struct, frozen=True):
-    """What the demo found. ``pairs`` are those published, ``reports`` the records that were counted."""
-
-    drug: str
-    event: str
-    relative_risk: float
-    began_on_day: int
-    resources: int
-    reports: int
-    pairs: int
-    seconds: float
-    verdicts: list[Verdict]
-
-    @property
-    def detected(self) -> bool:
-        """Whether any preset found the hidden signal."""
-        return any(verdict.days_to_detection is not None for verdict in self.verdicts)
-
-    def lines(self) -> list[str]:
-        """Return it for people."""
-        head = [
-            f"{self.resources} FHIR resources became {self.reports} reports of {self.pairs} pairs in {self.seconds:.0f} s",
-            f"hidden: {self.drug} raises {self.event} {self.relative_risk:g}-fold from day {self.began_on_day}",
-        ]
-        return head + [f"  {verdict.line()}" for verdict in self.verdicts]
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    connection: dict[str, str]
-
-    def records(self, topic: str) -> list[Keyed]:
-        return [(m.key(), m.value()) for batch in read_to_end(self.connection, [topic]) for m in batch]
-
-
-def play(connection: dict[str, str], network: Network, say: Callable[[str], None]) -> PharmaReport:
-    """Send the network's records, let one worker derive, count and judge, and compare with the truth.
+    The topics have one partition each, so that what is found, and when, depends on the network alone.
 
     Raises:
-        PharmaDemoError: the worker died, or did not come to the end in time.
+        PharmaDemoError: the worker did not come to the end in time.
+        WorkerError: it died; says its last words.
     """
     started = time.monotonic()
-    _make_topics(connection)
     # A key for this run: simulated patients need no lasting pseudonym.
     sent = records(network, Pseudonyms(os.urandom(32)))
-    load(connection, HOSPITAL.source, ((record.key, record.value) for record in sent))
-    say(f"{len(sent)} resources sent; deriving, counting and judging")
-    place = _Place(connection)
-    with _worker(connection) as worker:
-        reports = _finished(place, worker)
-    steps = changes(value for _, value in place.records(PHARMA.changes))
-    pairs = len(latest_states(place.records(PHARMA.states)))
+    topics = {HOSPITAL.source, *HOSPITAL.outputs.values(), *WATCHED.outputs.values()}
+    create(
+        AdminClient({**connection}),
+        [replace(spec, partitions=1) for spec in all_topics() if spec.name in topics],
+    )
+    with ExitStack() as stack:
+        crew = stack.enter_context(Crew(_DECLARED, APP, environment_for(connection["bootstrap.servers"])))
+        crew.start()
+        stage = _Stage(connection, crew)
+        stack.callback(stage.close)
+        stage.until(stage.ready, "the worker to take over")
+        say(
+            f"playing {network.days} days of {network.hospitals} hospitals, {len(sent)} FHIR resources, in {seconds:g} s"
+        )
+        view = _View(connection, network, say)
+        stack.callback(view.close)
+        load(connection, HOSPITAL.source, _paced(sent, seconds, crew, view), partition=0)
+        say("everything is sent; waiting until all of it is counted")
+        stage.until(stage.finished, "everything to be counted")
+        view.look()
+        reports, dead = stage.values(WATCHED.source), len(stage.messages(WATCHED.outputs["dead"]))
+        states = latest_states((m.key(), m.value()) for m in stage.messages(WATCHED.states))
+        steps = changes(stage.values(WATCHED.changes))
     drug, event = network.hidden
     return PharmaReport(
-        drug, event, network.relative_risk, network.begins, len(sent), reports, pairs, time.monotonic() - started,
-        [verdict_of(name, steps, network) for name in PHARMA.presets],
+        drug=drug, event=event, relative_risk=network.relative_risk, began_on_day=network.begins, resources=len(sent),
+        reports=len(reports), dead_letters=dead, pairs=len(states), seconds=round(time.monotonic() - started, 1),
+        verdicts=[verdict_of(name, steps, network) for name in WATCHED.presets],
+        differences=differences(reports, states, WATCHED),
     )  # fmt: skip
 
 
-def verdict_of(preset: str, steps: Sequence[SignalChange], network: Network) -> Verdict:
-    """Compare a preset's signals with the truth: the hidden pair from the day it began, all else are false alarms."""
-    opened = [step for step in steps if step.preset == preset and step.step == "open"]
-    true = [s for s in opened if (s.drug, s.event) == network.hidden and day_of(s.time) >= network.begins]
-    last: dict[str, SignalChange] = {step.signal_id: step for step in steps if step.preset == preset}
-    first = true[0] if true else None
-    return Verdict(
-        preset,
-        None if first is None else round(day_of(first.time) - network.begins, 1),
-        None if first is None else first.state.n,
-        len({(s.drug, s.event) for s in opened} - {network.hidden}),
-        len({(s.drug, s.event) for s in last.values() if s.step != "closed"}),
-    )
+def _paced(sent: Sequence[Sent], seconds: float, crew: Crew, view: _View) -> Iterator[tuple[bytes, bytes]]:
+    """Give records when their simulated time has come, looking at what was found while there is nothing to send."""
+
+    def look(_seconds: float) -> None:
+        crew.check()
+        view.look()
+
+    days = max(sent[-1].day, 1.0)
+    pacer = Pacer(days * 86_400 / seconds, time.monotonic, look)
+    for record in sent:
+        pacer.wait_for(int(record.day * _DAY_MS))
+        view.day = record.day
+        yield record.key, record.value
 
 
-def _make_topics(connection: dict[str, str]) -> None:
-    from confluent_kafka.admin import AdminClient
-    from confluent_kafka.cimpl import NewTopic
+class _View:
+    """Tells how far the year is, and when the hidden pair is raised, while it happens."""
 
-    wanted = {HOSPITAL.source, PHARMA.source, PHARMA.states, PHARMA.changes}
-    specs = [
-        s
-        for s in all_topics()
-        if s.name in wanted or s.name.removesuffix(".dlq").removesuffix(".late") in wanted
-    ]
-    topics = [NewTopic(s.name, s.partitions, 1, config=s.config) for s in specs]
-    admin = AdminClient(dict(connection))  # held, lest it be gone before it has answered
-    for future in admin.create_topics(topics).values():
-        future.result(30)
+    def __init__(self, connection: dict[str, str], network: Network, say: Callable[[str], None]) -> None:
+        self.day = 0.0
+        self._network, self._say, self._stopping = network, say, Event()
+        self._batches = follow(connection, [WATCHED.changes], "earliest", self._stopping)
+        self._open: set[str] = set()
+        self._told = 0
+
+    def look(self) -> None:
+        """Take what came since, and say what is new."""
+        for step in changes(message.value() for message in next(self._batches)):
+            if step.step == "closed":
+                self._open.discard(step.signal_id)
+                continue
+            self._open.add(step.signal_id)
+            if step.step == "open" and (step.drug, step.event) == self._network.hidden:
+                self._say(
+                    f"  day {day_of(step.time):.0f}: {step.preset} raises the hidden {step.drug.rpartition('|')[2]} / "
+                    f"{step.event.rpartition('|')[2]}: {step.state.n} reports, {step.state.expected:.1f} expected"
+                )
+        month = int(self.day) // _MONTH
+        if month > self._told:
+            self._told = month
+            self._say(f"  day {self.day:.0f}: {len(self._open)} signals are open")
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stopping.set()
+        for _ in self._batches:  # ends it, and closes its consumer
+            pass
 
 
-@contextmanager
-def _worker(connection: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "tidewatch", "worker", HOSPITAL.name, PHARMA.name, "--app-id", "pharma-demo",
-               "--metrics-port", "0"]  # fmt: skip
-    environment = os.environ | {"TIDEWATCH_BOOTSTRAP": connection["bootstrap.servers"]}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path.cwd()
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
+class _Stage:
+    """What can be seen of the pipeline from outside: positions, records, dead letters."""
+
+    def __init__(self, connection: dict[str, str], crew: Crew) -> None:
+        self._connection, self._crew = connection, crew
+        self._consumer = Consumer(
+            {"log_level": 3, **connection, "group.id": APP, "enable.auto.commit": False}
+        )
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not condition():
+            self._crew.check()
+            if time.monotonic() > deadline:
+                raise PharmaDemoError(
+                    f"waited {_PATIENCE:.0f} s in vain for {what}\n{self._crew.last_words()}"
+                )
+            time.sleep(0.5)
+
+    def ready(self) -> bool:
+        """Return whether the worker has written its first checkpoint."""
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            return self._end(checkpoint_topic(APP)) > 0
+        except KafkaException:
+            return False  # it makes the topic itself
+
+    def finished(self) -> bool:
+        """Return whether all resources are derived, and the last states are of all reports that came of them."""
+        places = [TopicPartition(topic, 0) for topic in (HOSPITAL.source, WATCHED.source)]
+        if any(
+            place.offset < self._end(place.topic) for place in self._consumer.committed(places, timeout=30)
+        ):
+            return False
+        bad = sum(_stage_of(letter) == "decode" for letter in self.messages(WATCHED.outputs["dead"]))
+        states = latest_states((m.key(), m.value()) for m in self.messages(WATCHED.states))
+        counted = len(self.messages(WATCHED.source)) - bad
+        return bool(states) and {state.received for state in states.values()} == {counted}
+
+    def messages(self, topic: str) -> list[Message]:
+        return [message for batch in read_to_end(self._connection, [topic]) for message in batch]
+
+    def values(self, topic: str) -> list[bytes]:
+        return [message.value() or b"" for message in self.messages(topic)]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _end(self, topic: str) -> int:
+        return int(self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1])
 
 
-def _finished(place: _Place, worker: subprocess.Popen[bytes]) -> int:
-    """Wait until no report is made any more and the states are of all of them; return how many there are."""
-    deadline, before = time.monotonic() + _PATIENCE, -1
-    while time.monotonic() < deadline:
-        if worker.poll() is not None:
-            raise PharmaDemoError(f"the worker ended with code {worker.returncode}")
-        reports = len(place.records(PHARMA.source))
-        states = latest_states(place.records(PHARMA.states))
-        if reports and reports == before and states and max(s.received for s in states.values()) == reports:
-            return reports
-        before = reports
-        time.sleep(2)
-    raise PharmaDemoError(f"the worker did not come to the end within {_PATIENCE:.0f} s")
+def _stage_of(letter: Message) -> str | None:
+    found = letter.headers()
+    return header(found if isinstance(found, list) else None, STAGE)
