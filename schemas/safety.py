@@ -11,6 +11,7 @@ from schemas.events import EventTime
 ReportStatus = Literal["active", "entered-in-error"]
 Sex = Literal["female", "male", "unknown"]
 SignalStep = Literal["open", "strengthened", "weakened", "closed"]
+Judgement = Literal["reviewed", "confirmed", "refuted"]
 
 
 class SafetyReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -93,3 +94,21 @@ class SignalChange(msgspec.Struct, frozen=True, kw_only=True):
     first_report: int
     time: int
     state: SignalState
+
+
+class Disposition(msgspec.Struct, frozen=True, kw_only=True):
+    """What an analyst makes of a pair, newest last; it is about the pair, so it stays while signals of it come and go.
+
+    ``id`` is that of the pair's state, ``pipeline|drug|event``; ``time`` is when it was judged, in milliseconds. ``n`` is how many
+    reports there were then, so that later ones can be told. ``reason`` is for everyone who reads signals: nothing of a patient.
+    """
+
+    id: str
+    pipeline: str
+    drug: str
+    event: str
+    judgement: Judgement
+    reason: str
+    analyst: str
+    time: int
+    n: int

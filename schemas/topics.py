@@ -14,7 +14,7 @@ from schemas.contributions import Contribution
 from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, ReplayedLetter, WindowSummary
-from schemas.safety import SafetyReport, SignalChange, SignalState
+from schemas.safety import Disposition, SafetyReport, SignalChange, SignalState
 from schemas.shapes import Barycenter, ShapeForecast, SiteShape
 
 Partitioner = Literal["murmur2", "source"]
@@ -103,6 +103,7 @@ def _days(days: int) -> timedelta:
     return timedelta(days=days)
 
 
+DISPOSITIONS: Final = "pharma.signal.disposition.v1"
 RULES_TOPIC: Final = "tidewatch.rule.change.v1"
 
 # name, role, what a record holds, key, partitioner, retention
@@ -132,6 +133,8 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3)),
     TopicSpec("pharma.signal.state.v1", "result", SignalState, "id", "source", FOREVER, "compact"),
     TopicSpec("pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER),
+    # What analysts make of pairs, written by people.
+    TopicSpec(DISPOSITIONS, "control", Disposition, "id", "murmur2", FOREVER, "compact"),
     # What keeps a dead letter from being sent twice, and what tells how far a broker's clock is off.
     TopicSpec(REPLAYED_LETTERS, "control", ReplayedLetter, "id", "murmur2", FOREVER, "compact"),
     TopicSpec(PROBES, "control", None, "id", "murmur2", timedelta(hours=1)),

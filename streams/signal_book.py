@@ -12,8 +12,6 @@ from schemas.safety import SignalChange, SignalState, SignalStep
 from streams.reports import CODE_VERSION, ReportPipeline
 from streams.signals.presets import Preset
 
-_MEASURES = ("ror025", "prr025", "prr", "eb05", "ic025")
-
 
 class Held(msgspec.Struct, array_like=True):
     """A signal that was ever open: when last opened, at which revision, and how strong when last told."""
@@ -106,7 +104,7 @@ class SignalBook:
 
 def strength_of(preset: Preset, values: dict[str, Any]) -> Any:
     """Return the strength of pairs under a preset, log2 of its strictest measure; -inf where not defined."""
-    name = next((name for name in _MEASURES if name in preset.needs), "ic025")
+    name = preset.leading.statistic
     x = values[name]
     if name == "ic025":
         return np.where(np.isfinite(x), x, -np.inf)

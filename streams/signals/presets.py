@@ -32,6 +32,9 @@ class Criterion:
         return np.asarray(given > self.value if self.strictly else given >= self.value)
 
 
+_STRICTEST: tuple[Statistic, ...] = ("ror025", "prr025", "prr", "eb05", "ic025")
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Criteria that must all be met; a changed threshold is a new ``version``."""
@@ -45,6 +48,12 @@ class Preset:
     def needs(self) -> frozenset[str]:
         """Return the statistics the criteria read."""
         return frozenset(criterion.statistic for criterion in self.criteria)
+
+    @property
+    def leading(self) -> Criterion:
+        """Return the criterion of the measure that tells how strong a signal is, a lower limit where there is one."""
+        by_name = {criterion.statistic: criterion for criterion in self.criteria}
+        return next(by_name[name] for name in _STRICTEST if name in by_name)
 
     def signals(self, statistics: Mapping[str, Floats]) -> NDArray[np.bool_]:
         """Return which pairs are signals, shape (k,)."""

@@ -1,4 +1,4 @@
-"""``tidewatch replay``: send a file's rows, or a year of real weather, as sensor readings."""
+"""``tidewatch replay``: send a file's rows or a year of real weather as sensor readings, or an OMOP database."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidewatch.cli import sending
+from tidewatch.cli.signal_sources import RESOURCES
 
 if TYPE_CHECKING:
     from producers.mapping import ColumnMap, Melt, Readings
     from producers.rejects import Rejects
     from producers.replay import ReplayReport
 
-WEATHER = "weather"
+WEATHER, OMOP = "weather", "omop"
 
 Pairs = list[str] | None
 Plan = tuple["Iterable[Readings]", int | None, int]
@@ -31,9 +32,13 @@ def replay(
     file: Annotated[
         str,
         typer.Argument(
-            help="CSV, TSV, NDJSON (each .gz too) or Parquet file; or 'weather', a year of real readings."
+            help="CSV, TSV, NDJSON (each .gz too) or Parquet file; 'weather', a year of real readings; or 'omop'."
         ),
     ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="For 'omop': the folder with the tables of an OMOP CDM 5.4 database."),
+    ] = None,
     columns: Annotated[
         Pairs, typer.Option("--map", metavar="FIELD=COLUMN", help="Where a field of the reading comes from.")
     ] = None,
@@ -58,18 +63,35 @@ def replay(
     sort: Annotated[
         bool, typer.Option("--sort", help="Send in order of event time; holds the file in memory.")
     ] = False,
-    topic: sending.Topic = sending.DEFAULT_TOPIC,
+    source: Annotated[
+        str | None, typer.Option(help="For 'omop': the database it is; part of every pseudonym.")
+    ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Topic to send to; {sending.DEFAULT_TOPIC} or, for 'omop', {RESOURCES} if not given."
+        ),
+    ] = None,
     json: sending.Json = False,
 ) -> None:
-    """Send a table's rows as sensor readings, at the speed of their event times or faster.
+    """Send a table's rows as sensor readings, at the speed of their event times or faster; or an OMOP database by pseudonym.
 
     Fields: sensor_id, site, quantity, unit, value, time. A field not mentioned is read from the column of its own
     name; site is the sensor's id unless it is mapped. Rows that are no readings are counted by reason.
+
+    `omop FOLDER --source NAME` sends persons, drug exposures and conditions as FHIR resources in order of their dates, as
+    `tidewatch signals omop` does; the key of the pseudonyms is taken from TIDEWATCH_PSEUDONYM_KEY and goes nowhere.
 
     Exit code 0: all sent; 1: failed, with the reason; 4: all readings sent, but some rows were none (missing values aside).
     """
     from producers.rejects import Rejects
 
+    if file == OMOP:
+        _send_omop(folder, source, topic or RESOURCES, json)
+        return
+    if folder is not None or source is not None:
+        raise typer.BadParameter("a folder and --source are for 'omop'")
+    topic = topic or sending.DEFAULT_TOPIC
     factor = sending.speed_of(speed)
     rejects = Rejects()
     with sending.explained():
@@ -82,6 +104,14 @@ def replay(
             )
         )  # fmt: skip
         _send(chunks, total, shift, factor, rejects, topic, json)
+
+
+def _send_omop(folder: Path | None, source: str | None, topic: str, json: bool) -> None:
+    from tidewatch.cli.signal_sources import send_omop
+
+    if folder is None or not source:
+        raise typer.BadParameter("omop needs the folder of its tables and --source")
+    send_omop(folder, source, topic, json)
 
 
 def _mapping(columns: Pairs, constants: Pairs, melts: Pairs, time_format: str, zone: str) -> ColumnMap:

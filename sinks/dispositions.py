@@ -1,0 +1,31 @@
+"""What analysts made of pairs, as read back: the latest judgement of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from schemas.safety import Disposition
+from sinks.signals import Keyed
+
+
+def latest_dispositions(records: Iterable[Keyed]) -> dict[str, Disposition]:
+    """Return the last judgement of every pair by its id, from keys and values of records in order; no value takes one back."""
+    decode = msgspec.json.Decoder(Disposition).decode
+    found: dict[str, Disposition] = {}
+    for key, value in records:
+        if value:
+            disposition = decode(value)
+            found[disposition.id] = disposition
+        else:
+            found.pop((key or b"").decode(), None)
+    return found
+
+
+def told(disposition: Disposition | None, n: int) -> str:
+    """Return a judgement in a few words, and how many reports came since; empty where there is none."""
+    if disposition is None:
+        return ""
+    since = n - disposition.n
+    return disposition.judgement + (f", {since} reports since" if since > 0 else "")
