@@ -40,3 +40,11 @@ class MappingError(ProducerError):
 
 class SourceError(ProducerError):
     """A file cannot be read as what its name says."""
+
+
+class SpoolError(ProducerError):
+    """The spool's directory cannot be used for this gateway."""
+
+
+class SpoolFullError(ProducerError):
+    """There is no room on disk for what was handed over; nothing of it was accepted."""

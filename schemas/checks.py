@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.draft import Draft
 from schemas.errors import ErrorCode
-from schemas.lexicon import Texts
-from schemas.partitioning import partition_of
+from schemas.lexicon import Texts, homes_of
 from schemas.units import UNITS, Units
 
 MS_A_DAY = 86_400_000
@@ -95,7 +94,7 @@ def check_routing(draft: Draft, rows: NDArray[np.bool_], key: str, partition: in
     column = draft.labels[key]
     if not rows.any():
         return
-    home = partition_of([text.encode() for text in column.values], partitions)[column.codes]
+    home = homes_of(column.values, partitions)[column.codes]
     draft.reject(
         rows & (home != partition),
         ErrorCode.MISROUTED,

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from schemas import wire_arrow, wire_json
+from schemas.batch_ids import sent_batches
 from schemas.checks import LIMITS, Limits, check_finite, check_labels, check_routing, check_times
-from schemas.columns import Columns, Int64s, RawBatch, Rejected
+from schemas.columns import Columns, Int64s, RawBatch, Rejected, Sent
 from schemas.draft import Draft, Failure, compacted, encode, merged
 from schemas.errors import ErrorCode
 from schemas.event_types import EventType
@@ -49,7 +50,8 @@ def decode(
     if partitions is not None and arrow.drafts:
         from_arrow = np.isin(draft.record, list(arrow.places))
         check_routing(draft, from_arrow, event.key, batch.partition, partitions)
-    everything = _columns(batch, draft, failures, _raw_of(batch, draft, arrow))
+    sent = sent_batches(batch, _maybe_numbered(draft, arrow_records, failures))
+    everything = _columns(batch, draft, failures, _raw_of(batch, draft, arrow), sent)
     lingering = draft.failures or arrow.drafts
     return _compacted(everything) if lexicon is None and lingering else everything
 
@@ -121,6 +123,13 @@ def _media_type(content_type: str | None) -> str:
     return JSON if content_type is None else content_type.partition(";")[0].strip().lower()
 
 
+def _maybe_numbered(draft: Draft, arrow_records: list[int], failures: dict[int, Failure]) -> list[int]:
+    """Return the records that may be a gateway's: those in Arrow form, and what was no event, which it passes on as it came."""
+    if not failures and not draft.failures:
+        return arrow_records
+    return sorted({*arrow_records, *failures, *(int(draft.record[i]) for i in draft.failures)})
+
+
 def _check(draft: Draft, event: EventType, limits: Limits) -> None:
     check_labels(draft, event.required, limits)
     check_finite(draft, event.required)
@@ -145,7 +154,9 @@ def _raw_of(batch: RawBatch, draft: Draft, arrow: wire_arrow.ArrowRows) -> Raw:
     return raw
 
 
-def _columns(batch: RawBatch, draft: Draft, failures: dict[int, Failure], raw: Raw) -> Columns:
+def _columns(
+    batch: RawBatch, draft: Draft, failures: dict[int, Failure], raw: Raw, sent: tuple[Sent, ...]
+) -> Columns:
     rejected = [
         (i, 0, Rejected(int(batch.offsets[i]), 0, f.code, f.detail, batch.keys[i], batch.values[i]))
         for i, f in failures.items()
@@ -167,6 +178,7 @@ def _columns(batch: RawBatch, draft: Draft, failures: dict[int, Failure], raw: R
         draft.labels,
         raw,
         tuple(item[2] for item in rejected),
+        sent,
     )
     if not draft.failures:
         return everything

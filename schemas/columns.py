@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,13 +59,22 @@ class Rejected:
     value: bytes | None
 
 
+class Sent(NamedTuple):
+    """The record at ``offset`` is batch ``number`` of a gateway's ``stream``; numbers rise along a stream."""
+
+    offset: int
+    stream: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The valid rows of one raw batch, in (offset, row) order, plus those rejected.
 
     All arrays have shape (n,). ``event_time`` and ``log_time`` are milliseconds since the Unix epoch.
     ``numbers`` holds values in the canonical unit. ``raw(i)`` gives key and wire bytes of row ``i`` as one
-    JSON record (for late and dead letters), without keeping copies for rows that nobody asks for.
+    JSON record (for late and dead letters), without keeping copies for rows that nobody asks for. ``sent`` names the
+    records that are numbered batches, in order of offset; cuts of a batch keep all of them.
     """
 
     topic: str
@@ -79,6 +89,7 @@ class Columns:
     labels: Mapping[str, Coded]
     raw: Callable[[int], tuple[bytes | None, bytes]]
     rejected: tuple[Rejected, ...] = field(default=())
+    sent: tuple[Sent, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -102,4 +113,5 @@ class Columns:
             {name: Coded(column.codes[rows], column.values) for name, column in self.labels.items()},
             lambda i: raw(int(where[i])),
             rejected,
+            self.sent,
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from schemas import lexicon_kernel as kernel
 from schemas.columns import Int32s
 from schemas.packed import Packed, address_of
+from schemas.partitioning import partition_of
 
 Accepts = Callable[[str], bool]
 
@@ -21,6 +22,7 @@ class Texts(list[str]):
     def __init__(self) -> None:
         super().__init__()
         self._marks: dict[Hashable, NDArray[np.uint8]] = {}
+        self._homes: dict[int, Int32s] = {}
 
     def marks(self, judgement: Hashable, judge: Callable[[str], int]) -> NDArray[np.uint8]:
         """Return what ``judge`` says of each text, asking only about those that are new to ``judgement``."""
@@ -29,6 +31,21 @@ class Texts(list[str]):
             new = np.array([judge(self[i]) for i in range(len(known), len(self))], np.uint8)
             known = self._marks[judgement] = np.concatenate([known, new])
         return known
+
+    def homes(self, partitions: int) -> Int32s:
+        """Return the partition of each text as a key, hashing only those that are new."""
+        known = self._homes.get(partitions, np.empty(0, np.int32))
+        if len(known) < len(self):
+            new = partition_of([text.encode() for text in self[len(known) :]], partitions)
+            known = self._homes[partitions] = np.concatenate([known, new])
+        return known
+
+
+def homes_of(texts: Sequence[str], partitions: int) -> Int32s:
+    """Return the partition, shape (n,), of each text as a key."""
+    if isinstance(texts, Texts):
+        return texts.homes(partitions)
+    return partition_of([text.encode() for text in texts], partitions)
 
 
 class Lexicon:

@@ -11,6 +11,8 @@ from schemas.contributions import as_columns
 from schemas.event_types import EventType
 from streams.config import Stage
 from streams.join_task import ForwardTask, JoinTask
+from streams.once import OnceTask
+from streams.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,7 @@ class Join:
             Stage(
                 topic=each.source,
                 decode=Decoder(each.event, partitions=partitions),
-                task=partial(
-                    ForwardTask, self.name, side, self.on, each.fields, each.out_of_orderness_ms, self.step_ms
-                ),
+                task=partial(self._forward, side, each),
                 outputs={"partial": self.shuffled, "dead": f"{each.source}.dlq"},
                 signature=self.hash,
                 idle_timeout_ms=self.idle_timeout_ms,
@@ -97,3 +97,10 @@ class Join:
             signature=self.hash,
         )
         return [*forwards, join]
+
+    def _forward(self, side: int, each: Input, partition: int) -> Task:
+        return OnceTask(
+            ForwardTask(
+                self.name, side, self.on, each.fields, each.out_of_orderness_ms, self.step_ms, partition
+            )
+        )

@@ -9,12 +9,14 @@ from schemas.contributions import as_columns
 from streams.config import Stage
 from streams.derivation import DerivedPipeline
 from streams.joins import Join
+from streams.once import RuledOnceTask
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
 from streams.shape import ShapePipeline
 from streams.shape_task import ShapeTask
 from streams.sourced_task import SourcedTask
+from streams.task import RuledTask
 from streams.window_task import WindowTask
 
 OneSource = Pipeline | ReportPipeline | DerivedPipeline | ShapePipeline
@@ -30,7 +32,7 @@ def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
     return Stage(
         topic=pipeline.source,
         decode=Decoder(pipeline.event, partitions=partitions),
-        task=partial(WindowTask if pipeline.watermark is None else SourcedTask, pipeline),
+        task=partial(window_task, pipeline),
         outputs=pipeline.outputs,
         signature=pipeline.hash,
         idle_timeout_ms=pipeline.idle_timeout_ms,
@@ -38,6 +40,12 @@ def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
         marks_idle=bool(pipeline.rollups),
         pipeline=pipeline.name,
     )
+
+
+def window_task(pipeline: Pipeline, partition: int) -> RuledTask:
+    """Return the task of a pipeline's windows on one partition."""
+    inner = (WindowTask if pipeline.watermark is None else SourcedTask)(pipeline, partition)
+    return RuledOnceTask(inner)
 
 
 def stages_of(pipeline: AnyPipeline, partitions: int) -> list[Stage]:

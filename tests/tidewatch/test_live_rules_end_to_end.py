@@ -19,8 +19,7 @@ from schemas.results import Alert
 from schemas.topics import RULES_TOPIC, find_topic
 from streams.checkpoint import PROGRESS, Control, Progress
 from streams.stages import stage_of
-from streams.task import Output
-from streams.window_task import WindowTask
+from streams.task import Output, RuledTask
 from tests.streams.harness import read, until
 from tests.tidewatch.test_worker_end_to_end import EVENTS, PIPELINE, encoded, events, worker
 from tidewatch.cli import commands
@@ -66,7 +65,7 @@ def undisturbed(declaration: str, source: str, change: Control) -> dict[str, lis
     """Run the task alone over what is on the topic, with the change where it took effect."""
     stage = stage_of(find_pipeline(declaration))
     task = stage.task(0)
-    assert isinstance(task, WindowTask)
+    assert isinstance(task, RuledTask)
     records = [(b"s%d" % event[0], encoded(event)) for event in events()]
     outputs: list[Output] = []
     for start, end in ((0, change.position), (change.position, EVENTS)):

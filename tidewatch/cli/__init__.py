@@ -26,6 +26,7 @@ _GROUPS = (
     "savepoint",
     "replay",
     "simulate",
+    "gateway",
     "monitor",
     "demo",
     "console",
