@@ -38,6 +38,7 @@ class EngineConfig:
     emission_interval: float = 0.1
     position_interval: float = 1.0
     state_interval: float = 10.0
+    state_input_bytes: int = 256 << 20
     state_bytes_factor: float = 2.0
     commit_cpu_share: float = 0.1
     transaction_timeout: float = 15.0

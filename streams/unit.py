@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.breaker import Breaker
-from streams.cadence import pause_after
+from streams.cadence import Cadence
 from streams.checkpoint import Progress, Restored, StateLedger, progress_record, read_checkpoint
 from streams.compatibility import check_compatible
 from streams.config import EngineConfig, Stage
@@ -89,7 +89,7 @@ class Unit(threading.Thread):
         self._dirty = False
         self._recoveries = 0
         self.committed: dict[str, int] = {}
-        self._next_commit = self._next_position = self._next_state = 0.0
+        self._cadence = Cadence(config, partition)
         self._give_up = float("inf")
         self._writer = TransactionalWriter(
             config.connection,
@@ -161,9 +161,7 @@ class Unit(threading.Thread):
         if not self._take_back(restored):
             self._rebuild(restored)
         self._pending.clear()
-        now = config.monotonic()
-        self._next_commit = self._next_position = now
-        self._next_state = now + config.state_interval * (0.5 + 0.5 * (self.partition % 8) / 8)
+        self._cadence.begin(config.monotonic())
         for topic, runner in self._runners.items():
             self._check_in_log(topic, runner)
             self._fetch(topic)
@@ -223,7 +221,8 @@ class Unit(threading.Thread):
         self._metrics.lost_records.inc(lost)
         runner.position = readable.nearest(runner.position)
         runner.committed = readable.nearest(max(runner.committed, runner.position))
-        self._dirty, self._next_state = True, 0.0  # counted once: the next commit moves the checkpoint there
+        self._dirty = True
+        self._cadence.want_state()  # counted once: the next commit moves the checkpoint there
 
     def _fetch(self, topic: str) -> None:
         self._at_end.pop(topic, None)
@@ -232,10 +231,9 @@ class Unit(threading.Thread):
     # --- processing
 
     def _step(self) -> None:
-        now = self._config.monotonic()
-        deadline = self._next_commit if self._pending else self._next_position
+        wait = self._cadence.wait(self._config.monotonic(), pending=bool(self._pending))
         try:
-            delivery = self._inbox.get(timeout=min(max(deadline - now, 0.0), 0.5) or 0.001)
+            delivery = self._inbox.get(timeout=min(wait, 0.5) or 0.001)
         except queue.Empty:
             delivery = None
             self._wait_idly()
@@ -245,13 +243,13 @@ class Unit(threading.Thread):
             finally:
                 self._fetcher.done(delivery)
         self._follow_rules()
-        now = self._config.monotonic()
-        if now >= self._next_state and self._dirty:
+        now, cadence = self._config.monotonic(), self._cadence
+        if self._dirty and cadence.state_due(now):
             self._commit(with_state=True)
-        elif (self._pending and now >= self._next_commit) or (self._moved() and now >= self._next_position):
+        elif (self._pending and cadence.emission_due(now)) or (self._moved() and cadence.position_due(now)):
             self._commit(with_state=False)
-        elif now >= self._next_position:
-            self._next_position = now + self._config.position_interval
+        elif cadence.position_due(now):
+            cadence.nothing_moved(now)
 
     def _follow_rules(self) -> None:
         for runner in self._runners.values():
@@ -298,6 +296,7 @@ class Unit(threading.Thread):
             self._recover(batch.topic, before, batch.next)
             return
         self._dirty = True
+        self._cadence.read(delivery.size)
         self._watch_breaker(runner.rows, sum(output.kind == "dead" for output in outputs))
         if outputs and not self._pending:
             self._oldest_pending = float(batch.log_times[0]) / 1000 if len(batch) else 0.0
@@ -364,7 +363,7 @@ class Unit(threading.Thread):
     def _commit(self, *, with_state: bool) -> None:
         """Commit the pending outputs with the position they lead to and, if asked, the state at that position."""
         if any(runner.replaying for runner in self._runners.values()):
-            self._next_state = max(self._next_state, self._config.monotonic() + 0.1)
+            self._cadence.put_off_state(self._config.monotonic() + 0.1)
             return
         failpoint("commit-begin", self.partition)
         started, cpu = self._config.monotonic(), time.thread_time()
@@ -422,8 +421,6 @@ class Unit(threading.Thread):
         self._pending = []
         self._recoveries = 0
         self.committed = positions
-        self._next_commit = now + pause_after(config.emission_interval, took, cpu, config.commit_cpu_share)
-        self._next_position = now + config.position_interval
+        self._cadence.committed(started, now, cpu, with_state=kind == "state")
         if kind == "state":
             self._dirty = False
-            self._next_state = now + pause_after(config.state_interval, took, cpu, config.commit_cpu_share)

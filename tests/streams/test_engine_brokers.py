@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
+from streams.transactions import Record, TransactionalWriter
 from tests.streams.cases import Case, CountingCase, WindowCase, environment, feeding
-from tests.streams.harness import backlog, eventually, workers
+from tests.streams.harness import backlog, eventually, read, workers
 from tests.streams.test_engine_kills import WARM
 from tidewatch.broker import start_brokers
 from tidewatch.broker.cluster import LocalKafka
@@ -68,3 +71,39 @@ def test_a_worker_and_a_broker_die_at_once(cluster: LocalKafka, tmp_path: Path, 
         sent = feed.stop()
         eventually(lambda: case.done(sent), lambda: f"results are missing: {group.log()[-3000:]}")
         case.check(sent)
+
+
+def test_a_transaction_that_must_be_aborted_is_sent_again_and_seen_once(
+    cluster: LocalKafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A partition's only replica is away for longer than a message may wait, while the coordinator goes on without it."""
+    name = f"resent-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient(dict(cluster.connection))
+    TransactionalWriter(cluster.connection, name, 15.0, 0).open()  # makes the coordinator's topic
+    coordinator = coordinator_of(admin, name)
+    victim, node = next((i, n) for i, n in enumerate(cluster.nodes) if n.number != coordinator)
+    admin.create_topics([NewTopic(name, 1, replica_assignment=[[node.number]])])[name].result(30)
+    # Longer than the cluster takes to find that a broker is gone: only then does the coordinator take the partition in.
+    writer = TransactionalWriter({**cluster.connection, "message.timeout.ms": 25_000}, name, 60.0, 0)
+    writer.open()
+    writer.write([Record(name, 0, None, b"1")])
+    eventually(lambda: read(cluster.bootstrap, name, 0) == [b"1"], lambda: "the first is not visible")
+    cluster.kill(victim)
+    writing = threading.Thread(
+        target=writer.write, args=([Record(name, 0, None, b"2"), Record(name, 0, None, b"3")],)
+    )
+    writing.start()
+    eventually(lambda: "aborted, sending again" in caplog.text, lambda: "the transaction was not aborted")
+    cluster.restart(victim)
+    writing.join(60)
+    writer.write([Record(name, 0, None, b"4")])
+    assert read(cluster.bootstrap, name, 0) == [b"1", b"2", b"3", b"4"]
+
+
+def coordinator_of(admin: AdminClient, transactional_id: str) -> int:
+    """Return the broker that leads the id's partition of the coordinator's topic, found as Kafka does it by Java's hash."""
+    state = admin.list_topics("__transaction_state", timeout=30).topics["__transaction_state"]
+    hashed = 0
+    for character in transactional_id:
+        hashed = (31 * hashed + ord(character)) & 0x7FFFFFFF  # the low 31 bits are all that is looked at
+    return int(state.partitions[hashed % len(state.partitions)].leader)
