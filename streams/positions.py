@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+ANSWER_WITHIN = 5.0  # seconds until a broker is asked again: the one asked may have died
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def log_range(
     try:
         while True:
             try:
-                low, high = probe.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout)
+                low, high = probe.get_watermark_offsets(
+                    TopicPartition(topic, partition), timeout=ANSWER_WITHIN
+                )
             except KafkaException as error:
                 if error.args[0].code() in FORBIDDEN or time.monotonic() > deadline:
                     raise

@@ -62,7 +62,7 @@ def read_messages(bootstrap: str, topic: str, partition: int) -> list[Message]:
     )  # fmt: skip
     messages: list[Message] = []
     deadline = time.monotonic() + PATIENCE
-    end = log_range(connection, topic, partition, isolation="read_committed").high
+    end = log_range(connection, topic, partition, PATIENCE, isolation="read_committed").high
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
         while time.monotonic() < deadline:
@@ -135,7 +135,7 @@ def backlog(bootstrap: str, app: str, source: str) -> int:
     behind = 0
     for partition in range(PARTITIONS):
         committed = progress_of(bootstrap, app, partition)
-        high = log_range({"bootstrap.servers": bootstrap}, source, partition).high
+        high = log_range({"bootstrap.servers": bootstrap}, source, partition, PATIENCE).high
         behind += high - (committed[-1].positions[source] if committed else 0)
     return behind
 
