@@ -9,7 +9,7 @@ from typing import Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
-Component = Literal["worker", "producer", "sink", "monitor", "site values"]
+Component = Literal["worker", "producer", "sink", "canary", "monitor", "site values"]
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -190,6 +190,23 @@ SINK_WAITING: Final = Metric(
     ("sink",),
 )
 
+CANARY_AGE: Final = Metric(
+    "canary",
+    "gauge",
+    "tidewatch_canary_age_seconds",
+    "Age of the newest canary of a partition when a stage had it.",
+    ("app", "partition", "stage"),
+    "seconds",
+)
+CANARY_SENT: Final = Metric(
+    "canary",
+    "gauge",
+    "tidewatch_canary_sent_timestamp_seconds",
+    "When the newest canary that a stage has had was sent.",
+    ("app", "partition", "stage"),
+    "seconds",
+)
+
 MONITOR_LAG: Final = Metric(
     "monitor",
     "gauge",
@@ -352,6 +369,8 @@ Labels are bounded, and counters with bounded labels start at 0, so that the fir
 The series of a partition go when it is no longer owned or no longer there. No label ever holds a record's key.
 
 - {labels}
+- `stage` of canaries: `acknowledged` (the broker has it), `processed` and `committed` (by the worker), `published` (a reader of
+  results sees it), the first and the last from the monitor; `postgres`, `webhook`: that sink's target holds what came with it
 - `kind` of results: `result`, `alert`, `late`, `dead`; of commits: `emission`, `state`
 
 Histogram buckets are {buckets} seconds.

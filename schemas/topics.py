@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from schemas.canary import Canary, CanarySeen
 from schemas.contributions import Contribution
 from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
@@ -81,6 +82,8 @@ class TopicSpec:
 
 REPLAYED_LETTERS: Final = "tidewatch.letter.replayed.v1"
 PROBES: Final = "tidewatch.probe.sent.v1"
+CANARIES: Final = "tidewatch.canary.sent.v1"
+CANARIES_SEEN: Final = "tidewatch.canary.seen.v1"
 
 
 def late_topic(topic: str) -> str:
@@ -138,6 +141,9 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     # What keeps a dead letter from being sent twice, and what tells how far a broker's clock is off.
     TopicSpec(REPLAYED_LETTERS, "control", ReplayedLetter, "id", "murmur2", FOREVER, "compact"),
     TopicSpec(PROBES, "control", None, "id", "murmur2", timedelta(hours=1)),
+    # What the monitor sends through every partition of every app, and what came out at the other end.
+    TopicSpec(CANARIES, "control", Canary, "partition", "source", timedelta(hours=1)),
+    TopicSpec(CANARIES_SEEN, "control", CanarySeen, "app/partition", "source", timedelta(hours=1)),
 )
 
 

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from schemas.errors import ErrorCode
 from schemas.metrics import (
+    CANARY_AGE,
+    CANARY_SENT,
     SINK_DISCARDED,
     SINK_ERRORS,
     SINK_RECEIVED,
@@ -38,6 +40,8 @@ class SinkMetrics:
         self._discarded = counter(SINK_DISCARDED, registry)
         self._write_seconds = histogram(SINK_WRITE_SECONDS, registry).labels(sink)
         self._waiting = gauge(SINK_WAITING, registry).labels(sink)
+        self._canary_age = gauge(CANARY_AGE, registry)
+        self._canary_sent = gauge(CANARY_SENT, registry)
         for stage, codes in _CODES.items():
             for code in codes:
                 self._errors.labels(sink, stage, code)
@@ -57,6 +61,11 @@ class SinkMetrics:
     def discarded(self, reason: Discarded, records: int) -> None:
         """Count records left out on purpose."""
         self._discarded.labels(self._sink, reason).inc(records)
+
+    def canary(self, app: str, partition: int, sent: float, now: float) -> None:
+        """Show the canary that came with the results the target holds now; times in seconds since the epoch."""
+        self._canary_sent.labels(app, partition, self._sink).set(sent)
+        self._canary_age.labels(app, partition, self._sink).set(max(now - sent, 0.0))
 
     def error(self, stage: Stage, code: str) -> None:
         """Count a failure; an undeclared code counts as the last of its stage."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from schemas.canary import CanarySeen
 from schemas.errors import ErrorCode
+from schemas.topics import CANARIES_SEEN
 from sinks.contract import Result, Sink
 from sinks.decoding import Decoder, decode
 from sinks.errors import BackPressureError, TopicError
@@ -37,7 +40,8 @@ class SinkRunner:
     Delivery: effectively once. Offsets are committed only after the sink has the batch for certain, so a crash at any
     point loses nothing; what is written again after it is the same by id, which the sink absorbs. Under back-pressure
     reading stops, the membership stays, and the same batch is offered again, for ever. Records that are no results are
-    counted and left out. A group that has never committed begins at ``start``, ``earliest`` or ``latest``.
+    counted and left out. Canaries are read along, where there are some, and their age is shown once what came with them is written.
+    A group that has never committed begins at ``start``, ``earliest`` or ``latest``.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class SinkRunner:
         limits: SinkLimits | None = None,
         start: str = EARLIEST,
         monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._decoders = decoders
         self._sink = sink
@@ -58,6 +63,9 @@ class SinkRunner:
         self._limits = limits or SinkLimits()
         self._start = start
         self._monotonic = monotonic
+        self._clock = clock
+        self._topics = list(decoders)
+        self._canaries: dict[tuple[str, int], CanarySeen] = {}
         self._pending: list[Result] = []
         self._positions: dict[Place, int] = {}
         self._waiting = False
@@ -83,9 +91,7 @@ class SinkRunner:
         try:
             self._settle_start()
             if self._insist(self._sink.setup, stopping):
-                self._consumer.subscribe(
-                    list(self._decoders), on_assign=self._assigned, on_revoke=self._revoked
-                )
+                self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked)
                 while not stopping.is_set():
                     self._step(stopping)
         finally:
@@ -101,6 +107,8 @@ class SinkRunner:
         missing = [topic for topic in self._decoders if topic not in known]
         if missing:
             raise TopicError(f"no topic {', '.join(missing)}; make it with `tidewatch topics create`")
+        if CANARIES_SEEN in known:
+            self._topics.append(CANARIES_SEEN)
         if self._start == LATEST:
             places = [TopicPartition(topic, p) for topic in self._decoders for p in known[topic].partitions]
             new = [place for place in self._consumer.committed(places, timeout=TIMEOUT) if place.offset < 0]
@@ -116,17 +124,25 @@ class SinkRunner:
 
     def _take(self, messages: list[Message]) -> None:
         good = [message for message in messages if message.error() is None]
-        self._metrics.received(len(good))
+        self._metrics.received(sum(message.topic() != CANARIES_SEEN for message in good))
         for message in good:
             topic, partition, offset = (
                 str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
             )  # fmt: skip
             self._positions[topic, partition] = offset + 1
+            if topic == CANARIES_SEEN:
+                self._canary(message)
+                continue
             value = decode(self._decoders[topic], message.value())
             if isinstance(value, msgspec.Struct):
                 self._pending.append(Result(topic, partition, offset, message.timestamp()[1], value))
             else:
                 self._leave_out(message, value)
+
+    def _canary(self, message: Message) -> None:
+        with suppress(msgspec.DecodeError):
+            seen = msgspec.json.decode(message.value() or b"", type=CanarySeen)
+            self._canaries[seen.app, seen.partition] = seen
 
     def _leave_out(self, message: Message, code: ErrorCode) -> None:
         self._metrics.error("decode", code)
@@ -175,6 +191,9 @@ class SinkRunner:
         offsets = [TopicPartition(*place, offset) for place, offset in self._positions.items()]
         self._pending = []
         self._positions = {}
+        for seen in self._canaries.values():
+            self._metrics.canary(seen.app, seen.partition, seen.sent / 1000, self._clock())
+        self._canaries = {}
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:

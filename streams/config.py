@@ -31,7 +31,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Settings of one worker. ``connection`` holds librdkafka properties; times are seconds, sizes bytes."""
+    """Settings of one worker. ``connection`` holds librdkafka properties; times are seconds, sizes bytes.
+
+    The first ``canary_partitions`` partitions carry canaries.
+    """
 
     app_id: str
     connection: Mapping[str, str | int]
@@ -51,6 +54,7 @@ class EngineConfig:
     accept_loss: bool = False
     breaker_records: int = 1_000
     breaker_share: float = 0.95
+    canary_partitions: int = 0
     monotonic: Callable[[], float] = field(default=time.monotonic)
     wall_clock: Callable[[], float] = field(default=time.time)
 

@@ -14,6 +14,8 @@ from schemas.errors import ErrorCode
 from schemas.metrics import (
     BREAKER_OPEN,
     BUFFERED_BYTES,
+    CANARY_AGE,
+    CANARY_SENT,
     CHECKPOINT_BYTES,
     CHECKPOINT_SECONDS,
     DEAD,
@@ -70,6 +72,8 @@ class Metrics:
         self.rebalance_pause = histogram(REBALANCE_PAUSE, registry)
         self.fenced = counter(FENCED, registry)
         self.lost_records = counter(LOST_RECORDS, registry)
+        self.canary_age = gauge(CANARY_AGE, registry)
+        self.canary_sent = gauge(CANARY_SENT, registry)
         self._start_at_zero()
 
     def received(self, events: int) -> None:
@@ -128,6 +132,11 @@ class Metrics:
         if paused is not None:
             self.rebalance_pause.observe(paused)
 
+    def canary(self, app: str, partition: int, stage: str, sent: float, now: float) -> None:
+        """Show the canary that a stage has just had; times in seconds since the epoch."""
+        self.canary_sent.labels(app, partition, stage).set(sent)
+        self.canary_age.labels(app, partition, stage).set(max(now - sent, 0.0))
+
     def owned(self, partitions: Collection[int]) -> None:
         """Drop the series of partitions that are no longer owned, and take every owned one to be running."""
         names = {str(partition) for partition in partitions}
@@ -135,6 +144,8 @@ class Metrics:
             (self.watermark, WATERMARK),
             (self.position, POSITION),
             (self.partition_stopped, PARTITION_STOPPED),
+            (self.canary_age, CANARY_AGE),
+            (self.canary_sent, CANARY_SENT),
         ):
             for sample in next(iter(series.collect())).samples:
                 if sample.labels["partition"] not in names:

@@ -11,6 +11,7 @@ from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
+from schemas.topics import CANARIES, CANARIES_SEEN
 from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
 from streams.errors import EngineError, MissingTopicError, PartitionCountError
@@ -56,6 +57,12 @@ def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], 
         _create_checkpoint(admin, config.checkpoint_topic, partitions)
     _check_timestamps(admin, sources, say)
     return partitions
+
+
+def canary_partitions(admin: AdminClient) -> int:
+    """Return how many partitions can carry canaries: those that both of their topics have, 0 where one is missing."""
+    topics = admin.list_topics(timeout=30).topics
+    return min(len(topics[name].partitions) if name in topics else 0 for name in (CANARIES, CANARIES_SEEN))
 
 
 def check_unchanged(

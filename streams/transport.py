@@ -12,6 +12,7 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from schemas.topics import CANARIES
 from streams.assignor import TogetherAssignor
 
 BATCH_CODEC = "tidewatch-batch"
@@ -106,7 +107,9 @@ class Consumer(driver.Consumer):
         for delivery in deliveries:
             batch = delivery.batch
             tp = TP(batch.topic, batch.partition)
-            if tp in assignment:
+            if batch.topic == CANARIES:  # fetched by the units themselves, so the group does not know of it
+                self.app.engine.submit(delivery)
+            elif tp in assignment:
                 yield tp, self._message(tp, delivery)
 
     def _message(self, tp: TP, delivery: Any) -> ConsumerMessage:

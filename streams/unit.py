@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.topics import CANARIES, CANARIES_SEEN
 from streams.breaker import Breaker
 from streams.cadence import Cadence
+from streams.canary import NEWEST, CanaryCarrier
 from streams.checkpoint import Progress, Restored, StateLedger, progress_record, read_checkpoint
 from streams.compatibility import check_compatible
 from streams.config import EngineConfig, Stage
@@ -86,6 +88,7 @@ class Unit(threading.Thread):
         self._pending: list[Placed] = []
         self._oldest_pending = 0.0
         self._breaker = Breaker(config.breaker_records, config.breaker_share, partition)
+        self._canary = CanaryCarrier(config.app_id, partition, metrics, config.wall_clock)
         self._dirty = False
         self._recoveries = 0
         self.committed: dict[str, int] = {}
@@ -167,6 +170,8 @@ class Unit(threading.Thread):
             self._fetch(topic)
             self.committed[topic] = runner.committed
             runner.settle()
+        if self.partition < config.canary_partitions:
+            self._tickets[CANARIES] = self._fetcher.add((CANARIES, self.partition), NEWEST)
         self._metrics.restored(self.partition, self.committed)
         if restored.manifest is None:
             self._commit(with_state=True)  # from now on the start position is known, whatever the log loses
@@ -231,7 +236,7 @@ class Unit(threading.Thread):
     # --- processing
 
     def _step(self) -> None:
-        wait = self._cadence.wait(self._config.monotonic(), pending=bool(self._pending))
+        wait = self._cadence.wait(self._config.monotonic(), pending=self._waiting)
         try:
             delivery = self._inbox.get(timeout=min(wait, 0.5) or 0.001)
         except queue.Empty:
@@ -246,7 +251,7 @@ class Unit(threading.Thread):
         now, cadence = self._config.monotonic(), self._cadence
         if self._dirty and cadence.state_due(now):
             self._commit(with_state=True)
-        elif (self._pending and cadence.emission_due(now)) or (self._moved() and cadence.position_due(now)):
+        elif (self._waiting and cadence.emission_due(now)) or (self._moved() and cadence.position_due(now)):
             self._commit(with_state=False)
         elif cadence.position_due(now):
             cadence.nothing_moved(now)
@@ -260,6 +265,9 @@ class Unit(threading.Thread):
     def _take(self, delivery: Delivery) -> None:
         topic, batch = delivery.batch.topic, delivery.batch
         if delivery.ticket != self._tickets.get(topic):
+            return
+        if topic == CANARIES:
+            self._take_canary(delivery)
             return
         runner = self._runners[topic]
         if delivery.error is not None:
@@ -283,6 +291,11 @@ class Unit(threading.Thread):
             return
         self._metrics.received(len(batch))
         self._run_task(runner, delivery)
+
+    def _take_canary(self, delivery: Delivery) -> None:
+        # While outputs are recomputed nothing is published, so the canary would only wait: its age tells that by not coming.
+        if not any(runner.replaying for runner in self._runners.values()):
+            self._canary.take(delivery.batch)
 
     def _run_task(self, runner: StageRunner, delivery: Delivery) -> None:
         batch = delivery.batch
@@ -355,6 +368,11 @@ class Unit(threading.Thread):
 
     # --- committing
 
+    @property
+    def _waiting(self) -> bool:
+        """Whether something waits to be published."""
+        return bool(self._pending) or self._canary.waiting
+
     def _moved(self) -> bool:
         return any(
             r.controls or r.position > self.committed.get(t, -1) for t, r in self._runners.items()
@@ -370,7 +388,7 @@ class Unit(threading.Thread):
         self._transaction += 1
         positions = {topic: runner.position for topic, runner in self._runners.items()}
         controls = [control for runner in self._runners.values() for control in runner.controls]
-        records = records_of(self._pending, self.partition, self._partitions)
+        records = records_of(self._pending, self.partition, self._partitions) + self._canary.records()
         key, value = progress_record(Progress(self._owner, self._transaction, positions, controls))
         records.append(Record(self._config.checkpoint_topic, self.partition, key, value))
         if with_state:
@@ -388,9 +406,14 @@ class Unit(threading.Thread):
         try:
             self._writer.write(records, delivered)
         except OutputRefusedError as error:
-            if not error.too_large:
+            if error.too_large:
+                self._write_shorter(records, delivered, error)
+            elif self._canary.waiting:
+                # No canary is worth a partition: go on without, and see whether that was it.
+                self._canary.refused()
+                self._write([record for record in records if record.topic != CANARIES_SEEN], delivered)
+            else:
                 raise
-            self._write_shorter(records, delivered, error)
 
     def _write_shorter(
         self, records: list[Record], delivered: Delivered | None, error: OutputRefusedError
@@ -418,6 +441,7 @@ class Unit(threading.Thread):
         if self._pending and self._oldest_pending:
             self._metrics.end_to_end.observe(max(config.wall_clock() - self._oldest_pending, 0.0))
         self._metrics.committed(kind, took, self.partition, positions)
+        self._canary.committed()
         self._pending = []
         self._recoveries = 0
         self.committed = positions

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry, start_http_server
@@ -18,7 +19,7 @@ from streams.engine import Engine
 from streams.errors import EngineError
 from streams.metrics import Metrics
 from streams.pipeline import Pipeline
-from streams.preflight import prepare
+from streams.preflight import canary_partitions, prepare
 from streams.rules_feed import RuleBook, RulesFeed
 from streams.stages import AnyPipeline, stages_of
 from tidewatch.warm import warm_up
@@ -49,6 +50,7 @@ def run_worker(
     except EngineError as error:
         say(str(error))
         raise SystemExit(EXIT_REFUSED) from error
+    config = replace(config, canary_partitions=canary_partitions(AdminClient(dict(config.connection))))
     stages = [stage for pipeline in pipelines for stage in stages_of(pipeline, partitions)]
     registry = CollectorRegistry()
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)

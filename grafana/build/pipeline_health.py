@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana.build.panels import INSTANCE, dashboard, heat, lines, tile, variable
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
+SINCE_CANARY = 'time() - max by (app, partition) (tidewatch_canary_sent_timestamp_seconds{stage="published"})'
 
 
 def pipeline_health() -> build.Dashboard:
@@ -31,6 +32,7 @@ def _tiles(board: build.Dashboard) -> build.Dashboard:
                 'sum(up{job="tidewatch-worker"}) or vector(0)',
                 "short",
                 [(None, RED), (1, GREEN)],
+                width=3,
             )
         )
         .with_panel(
@@ -40,6 +42,7 @@ def _tiles(board: build.Dashboard) -> build.Dashboard:
                 "sum(rate(tidewatch_events_processed_total[$__rate_interval]))",
                 "eps",
                 [(None, "blue")],
+                width=3,
                 mode="value",
             )
         )
@@ -50,6 +53,7 @@ def _tiles(board: build.Dashboard) -> build.Dashboard:
                 "max(tidewatch_consumergroup_lag_seconds)",
                 "s",
                 [(None, GREEN), (30, YELLOW), (300, RED)],
+                width=3,
             )
         )
         .with_panel(
@@ -59,6 +63,7 @@ def _tiles(board: build.Dashboard) -> build.Dashboard:
                 "tidewatch:slow_commits:ratio_rate1h",
                 "percentunit",
                 [(None, GREEN), (0.01, YELLOW), (0.144, RED)],
+                width=3,
             )
         )
         .with_panel(
@@ -68,6 +73,7 @@ def _tiles(board: build.Dashboard) -> build.Dashboard:
                 "tidewatch:dead_letters:ratio_rate5m",
                 "percentunit",
                 [(None, GREEN), (0.001, YELLOW), (0.01, RED)],
+                width=3,
             )
         )
         .with_panel(
@@ -77,6 +83,27 @@ def _tiles(board: build.Dashboard) -> build.Dashboard:
                 "sum(tidewatch_partition_stopped)",
                 "short",
                 [(None, GREEN), (1, RED)],
+                width=3,
+            )
+        )
+        .with_panel(
+            tile(
+                "Newest canary",
+                "Time since the newest canary was sent that came out with an app's results, of the worst partition.",
+                f"max({SINCE_CANARY})",
+                "s",
+                [(None, GREEN), (15, YELLOW), (30, RED)],
+                width=3,
+            )
+        )
+        .with_panel(
+            tile(
+                "Open alerts",
+                "Alerts about the data that are open now.",
+                "sum(tidewatch_alerts_open) or vector(0)",
+                "short",
+                [(None, GREEN), (1, YELLOW)],
+                width=3,
             )
         )
     )
@@ -120,10 +147,22 @@ def _latency(board: build.Dashboard) -> build.Dashboard:
                 "From the append of the oldest event of a commit until its results are visible. Dashed: the objective of a second.",
                 quantiles,
                 "s",
+                width=8,
                 steps=[(None, "transparent"), (1, RED)],
             )
         )
-        .with_panel(heat("End-to-end distribution", "Commits by their end-to-end latency.", buckets, "s"))
+        .with_panel(
+            heat("End-to-end distribution", "Commits by their end-to-end latency.", buckets, "s", width=8)
+        )
+        .with_panel(
+            lines(
+                "Canaries",
+                "Age of the newest canary when each stage had it; the oldest over apps and partitions.",
+                [("max by (stage) (tidewatch_canary_age_seconds)", "{{stage}}")],
+                "s",
+                width=8,
+            )
+        )
     )
 
 

@@ -13,9 +13,12 @@ from threading import Event
 import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry
 
+from schemas.canary import CanarySeen
 from schemas.results import WindowSummary
+from schemas.topics import CANARIES_SEEN, find_topic
 from sinks.contract import Result, Sink
 from sinks.decoding import decoders
 from sinks.errors import BackPressureError, SinkError, TopicError
@@ -25,6 +28,7 @@ from tests.conftest import Kafka
 from tests.sinks.results import make_topic, publish, summary
 from tests.sinks.sqlite_sink import SqliteSink, stored
 from tests.streams.harness import until
+from tidewatch.topics import create
 
 COUNT = 1_000
 EXPECTED = {r.id: msgspec.json.encode(r) for r in map(summary, range(COUNT))}
@@ -171,3 +175,22 @@ def test_a_missing_topic_is_told(kafka: Kafka, topic_prefix: str) -> None:
     )  # fmt: skip
     with pytest.raises(TopicError, match="topics create"):
         runner.run(Event())
+
+
+@pytest.mark.kafka
+def test_a_canary_tells_how_old_what_it_came_with_was(kafka: Kafka, topic: str, tmp_path: Path) -> None:
+    create(AdminClient(kafka.connection), [find_topic(CANARIES_SEEN)])
+    registry, path = CollectorRegistry(), str(tmp_path / "results.db")
+    publish(kafka.connection, CANARIES_SEEN, [msgspec.json.encode(CanarySeen(topic, 2, 1_000)), b"none"])
+    publish(kafka.connection, topic, EXPECTED.values())
+    labels = {"app": topic, "partition": "2", "stage": "sqlite"}
+    value = registry.get_sample_value
+    with running(kafka, topic, SqliteSink(path), registry):
+        until(has_all(path), 120, "results are missing")
+        until(
+            lambda: value("tidewatch_canary_sent_timestamp_seconds", labels) == 1.0,
+            60,
+            "the canary is not shown",
+        )
+    assert (value("tidewatch_canary_age_seconds", labels) or 0) > 1e6
+    assert value("tidewatch_sink_received_total", {"sink": "sqlite"}) == COUNT

@@ -23,8 +23,11 @@ def monitor(
     budget: Annotated[
         int, typer.Option(min=0, help="Most (pipeline, site, quantity) series of values to expose.")
     ] = 500,
+    canary: Annotated[
+        float, typer.Option(min=0, help="Seconds between canaries through every partition; 0 sends none.")
+    ] = 5.0,
 ) -> None:
-    """Watch the cluster from outside: lag and verdict of every group, replicas, values by site, open alerts.
+    """Watch the cluster from outside: lag and verdict of every group, replicas, values by site, open alerts, canaries.
 
     Example: tidewatch monitor --port 9101. Runs until stopped; a Kafka that goes away is asked again. See docs/metrics.md.
     """
@@ -39,6 +42,7 @@ def monitor(
         interval=interval,
         window=window,
         budget=budget,
+        canary=canary,
         stopping=stop_event(),
         say=say,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from confluent_kafka import KafkaException
 from prometheus_client import CollectorRegistry, start_http_server
 
+from tidewatch.monitor.canary import CanaryBook, CanaryRunner
 from tidewatch.monitor.cluster import ClusterReader
 from tidewatch.monitor.exporter import Exporter
 from tidewatch.monitor.history import History
@@ -23,21 +24,25 @@ def run_monitor(
     interval: float,
     window: float,
     budget: int,
+    canary: float,
     stopping: threading.Event,
     say: Callable[[str], None],
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Serve the monitor's metrics until ``stopping`` is set; looks every ``interval`` seconds and judges by those of ``window``.
 
-    A cluster that does not answer is counted and asked again: the monitor outlives what it watches.
+    Sends canaries every ``canary`` seconds, none at 0. A cluster that does not answer is counted and asked again: the monitor
+    outlives what it watches.
     """
     registry = CollectorRegistry()
     exporter, history = Exporter(registry), History(window)
     reader = ClusterReader(connection, clock)
     results = ResultsExporter(registry, budget)
-    server, thread = start_http_server(port, addr=host, registry=registry)
+    server, serving = start_http_server(port, addr=host, registry=registry)
     say(f"metrics on http://{host}:{server.server_port}/metrics")
+    book = CanaryBook(registry)
     follower: ResultsFollower | None = None
+    canaries: CanaryRunner | None = None
     try:
         while not stopping.is_set():
             began = time.monotonic()
@@ -51,13 +56,17 @@ def run_monitor(
                 exporter.show(snapshot, history)
                 if follower is None or not follower.is_alive():
                     follower = _follow(connection, results)
+                if canary and (canaries is None or not canaries.is_alive()):
+                    canaries = CanaryRunner(connection, book, canary, say)
+                    canaries.start()
             stopping.wait(max(interval - (time.monotonic() - began), 0.05))
     finally:
-        if follower is not None:
-            follower.stop()
+        for thread in (follower, canaries):
+            if thread is not None:
+                thread.stop()
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        serving.join(5)
 
 
 def _follow(connection: Mapping[str, str | int], results: ResultsExporter) -> ResultsFollower:

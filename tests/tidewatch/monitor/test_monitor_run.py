@@ -51,7 +51,7 @@ class Shown:
 def monitor(connection: dict[str, str]) -> Iterator[Shown]:
     said: list[str] = []
     stopping = threading.Event()
-    options = {"host": "127.0.0.1", "port": 0, "interval": 0.3, "window": 3.0, "budget": 50}
+    options = {"host": "127.0.0.1", "port": 0, "interval": 0.3, "window": 3.0, "budget": 50, "canary": 0.0}
     thread = threading.Thread(
         target=run_monitor, args=(connection,), kwargs={**options, "stopping": stopping, "say": said.append}
     )
