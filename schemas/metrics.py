@@ -9,7 +9,7 @@ from typing import Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
-Component = Literal["worker", "producer", "sink", "canary", "monitor", "site values"]
+Component = Literal["worker", "producer", "sink", "canary", "monitor", "site values", "signals"]
 
 LATENCY_BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -145,6 +145,16 @@ REBALANCE_PAUSE: Final = Metric(
 )
 FENCED: Final = Metric(
     "worker", "counter", "tidewatch_fenced", "Partitions lost to another worker while working on them."
+)
+REPORTS: Final = Metric(
+    "worker",
+    "counter",
+    "tidewatch_reports",
+    "What became of safety reports received, and what was noticed about them; one report may be several of these.",
+    ("pipeline", "outcome"),
+)
+PRIOR_FITS: Final = Metric(
+    "worker", "counter", "tidewatch_prior_fits", "Fits of the prior of EBGM to all pairs.", ("pipeline",)
 )
 LOST_RECORDS: Final = Metric(
     "worker",
@@ -330,6 +340,52 @@ SITE_DROPPED: Final = Metric(
 )
 
 
+SIGNALS_OPEN: Final = Metric(
+    "signals",
+    "gauge",
+    "tidewatch_signals_open",
+    "Signals that are open now, by preset and by whether any report of the pair is serious.",
+    ("pipeline", "preset", "seriousness"),
+)
+SIGNAL_STEPS: Final = Metric(
+    "signals",
+    "gauge",
+    "tidewatch_signal_steps",
+    "Steps of signals so far, all that the topic holds: open, strengthened, weakened, closed.",
+    ("pipeline", "preset", "step"),
+)
+TIME_TO_SIGNAL: Final = Metric(
+    "signals",
+    "gauge",
+    "tidewatch_signal_time_to_signal_seconds",
+    "Quantile, over the signals opened, of the time from a pair's first report to its signal.",
+    ("pipeline", "preset", "quantile"),
+    "seconds",
+)
+SIGNAL_PAIRS: Final = Metric(
+    "signals",
+    "gauge",
+    "tidewatch_signal_pairs",
+    "Pairs of drug and event with a published state.",
+    ("pipeline",),
+)
+SIGNAL_REPORTS: Final = Metric(
+    "signals",
+    "gauge",
+    "tidewatch_signal_reports",
+    "Reports (or patients, or pairs) counted, as of the newest state.",
+    ("pipeline",),
+)
+SIGNAL_STATE_TIME: Final = Metric(
+    "signals",
+    "gauge",
+    "tidewatch_signal_state_timestamp_seconds",
+    "Time of the newest report in the newest state.",
+    ("pipeline",),
+    "seconds",
+)
+
+
 def all_metrics() -> tuple[Metric, ...]:
     """Return every declared metric in the order of declaration."""
     return tuple(value for value in globals().values() if isinstance(value, Metric))
@@ -369,6 +425,8 @@ Labels are bounded, and counters with bounded labels start at 0, so that the fir
 The series of a partition go when it is no longer owned or no longer there. No label ever holds a record's key.
 
 - {labels}
+- `outcome` of reports: `new`, `changed`, `repeated`, `retracted`, `unknown` (a retraction of none that is known),
+  `other-population`, `older-than-horizon`, `possible-duplicate`
 - `stage` of canaries: `acknowledged` (the broker has it), `processed` and `committed` (by the worker), `published` (a reader of
   results sees it), the first and the last from the monitor; `postgres`, `webhook`: that sink's target holds what came with it
 - `kind` of results: `result`, `alert`, `late`, `dead`; of commits: `emission`, `state`

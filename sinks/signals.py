@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from schemas.safety import SignalChange, SignalState
+from schemas.results import Alert, AlertState
+from schemas.safety import SignalChange, SignalState, SignalStep
+from streams.signals.presets import PRESETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,21 @@ class Evidence:
         )
 
 
+_TOLD = (
+    "n",
+    "drug_total",
+    "event_total",
+    "total",
+    "serious",
+    "expected",
+    "prr",
+    "ror",
+    "ic",
+    "ic025",
+    "ebgm",
+    "eb05",
+)
+
 Keyed = tuple[bytes | None, bytes | None]
 
 
@@ -89,6 +106,27 @@ def changes(values: Iterable[bytes | None]) -> list[SignalChange]:
 def ranked(states: Iterable[SignalState]) -> list[SignalState]:
     """Return states from the strongest evidence to the weakest; ties go by id."""
     return sorted(states, key=lambda state: (-Evidence.of(state).total, state.id))
+
+
+_AS_ALERT: dict[SignalStep, AlertState] = {
+    "open": "open", "strengthened": "update", "weakened": "update", "closed": "close",
+}  # fmt: skip
+
+
+def alert_of(change: SignalChange, partition: int, offset: int) -> Alert:
+    """Return a step of a signal as an alert, for whoever is told of alerts; where it was read stands for its cause."""
+    state = change.state
+    leading = PRESETS[change.preset].leading if change.preset in PRESETS else None
+    evidence = {name: getattr(state, name) for name in _TOLD}
+    return Alert(
+        id=change.id, alert_id=change.signal_id, pipeline=change.pipeline, rule=f"signal-{change.preset}", kind="signal",
+        group=f"{change.drug}/{change.event}", labels={"drug": change.drug, "event": change.event},
+        state=_AS_ALERT[change.step], severity="warning", revision=change.revision, opened_at=change.opened_at,
+        time=change.time, partition=partition, offset=offset, value=None if leading is None else getattr(state, leading.statistic),
+        threshold=None if leading is None else leading.value,
+        message=f"{state.n} {state.unit}, {state.serious} serious, {state.expected:.3g} expected: {change.step}",
+        evidence=evidence,
+    )  # fmt: skip
 
 
 def detected_issue(change: SignalChange) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Stage:
     """What an app does with one source topic: how to decode it, which task takes a partition, and where outputs go.
 
     ``pipeline`` names the pipeline whose live rules it follows. With ``marks_idle`` even a partition that never had an event
-    is told that it is idle.
+    is told that it is idle. ``tallies`` are the names of all that its task counts for people to watch.
     """
 
     topic: str
@@ -27,6 +27,7 @@ class Stage:
     out_of_orderness_ms: int = 0
     marks_idle: bool = False
     pipeline: str = ""
+    tallies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,8 @@ class Engine:
         self.arrivals: asyncio.Queue[Delivery] = asyncio.Queue()
         self._partitions = partitions
         self._metrics = metrics
+        for stage in stages:
+            metrics.tallied(stage.pipeline, dict.fromkeys(stage.tallies, 0))
         self._on_fatal = on_fatal
         self._units: dict[int, Unit] = {}
         self._owned: set[int] = set()

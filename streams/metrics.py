@@ -28,8 +28,10 @@ from schemas.metrics import (
     LOST_RECORDS,
     PARTITION_STOPPED,
     POSITION,
+    PRIOR_FITS,
     REBALANCE_PAUSE,
     REBALANCES,
+    REPORTS,
     RESTORE_SECONDS,
     RESULTS,
     WATERMARK,
@@ -37,7 +39,7 @@ from schemas.metrics import (
     gauge,
     histogram,
 )
-from streams.task import Output, OutputKind
+from streams.task import PRIOR_FITTED, Output, OutputKind
 
 Stage = Literal["decode", "process"]
 Checkpoint = Literal["emission", "state"]
@@ -72,6 +74,8 @@ class Metrics:
         self.rebalance_pause = histogram(REBALANCE_PAUSE, registry)
         self.fenced = counter(FENCED, registry)
         self.lost_records = counter(LOST_RECORDS, registry)
+        self.reports = counter(REPORTS, registry)
+        self.prior_fits = counter(PRIOR_FITS, registry)
         self.canary_age = gauge(CANARY_AGE, registry)
         self.canary_sent = gauge(CANARY_SENT, registry)
         self._start_at_zero()
@@ -131,6 +135,16 @@ class Metrics:
         self.partition_stopped.labels(partition).set(0)
         if paused is not None:
             self.rebalance_pause.observe(paused)
+
+    def tallied(self, pipeline: str, counts: Mapping[str, int]) -> None:
+        """Add what a task counted; names with 0 exist from then on."""
+        for name, count in counts.items():
+            series = (
+                self.prior_fits.labels(pipeline)
+                if name == PRIOR_FITTED
+                else self.reports.labels(pipeline, name)
+            )
+            series.inc(count)
 
     def canary(self, app: str, partition: int, stage: str, sent: float, now: float) -> None:
         """Show the canary that a stage has just had; times in seconds since the epoch."""

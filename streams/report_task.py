@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -26,12 +27,16 @@ from streams.signals.mgps import Prior
 from streams.signals.mgps_fit import Cells, fit_prior
 from streams.signals.scores import Scores
 from streams.signals.tables import Counts, Floats, Tables
-from streams.task import Blocks, Output
+from streams.task import PRIOR_FITTED, Blocks, Output
 from streams.watermark import BEGINNING
 
 STATE_FORMAT = 1
 # The tenth and the last of these bounds are open: a baby of days, and everyone from 85.
 AGE_BANDS = (1, 2, 12, 18, 45, 65, 75, 85)
+TALLIES = (
+    *("new", "changed", "repeated", "retracted", "unknown"),
+    *("other-population", "older-than-horizon", "possible-duplicate", PRIOR_FITTED),
+)
 _MEASURES = ("prr", "prr025", "ror", "ror025", "chi2_yates", "ic", "ic025", "ebgm", "eb05")
 
 
@@ -58,6 +63,7 @@ class ReportTask:
         self._prior: Prior | None = None
         self._fitted_at = self._received = self._since = 0
         self._stale = False
+        self._tally: Counter[str] = Counter()
         self._told: set[int] = set()
         self._max_time = BEGINNING
         self._changes = Changes()
@@ -76,6 +82,11 @@ class ReportTask:
     def counts(self) -> tuple[list[str], list[str], Contingency]:
         """Return the texts of drug and event codes, and the counts."""
         return self._drugs.values, self._events.values, self._all
+
+    def drain(self) -> Mapping[str, int]:
+        """Return how many reports were what, and how often the prior was fitted, since the last call."""
+        counts, self._tally = self._tally, Counter()
+        return counts
 
     # --- rows
 
@@ -109,9 +120,10 @@ class ReportTask:
         self._received += 1
         key = f"{row.source}\x1f{row.id}"
         if row.population != self._pipeline.population:
-            outputs.append(_flagged(columns, i, "other-population"))
+            outputs.append(self._flagged(columns, i, "other-population"))
         elif row.retracts:
             change = self._ledger.retract(key, row.version, row.time)
+            self._tally[change.outcome] += 1
             if change.outcome == "unknown":
                 outputs.append(_unknown(columns, i))
             self._apply(change.before, change.after, row.time)
@@ -128,12 +140,13 @@ class ReportTask:
         unit = key
         if not self._ledger.knows(key):
             if row.time < self._ledger.edge:
-                outputs.append(_flagged(columns, i, "older-than-horizon"))
+                outputs.append(self._flagged(columns, i, "older-than-horizon"))
             if self._pipeline.unit == "patients" and row.patient:
                 unit = f"\x1e{row.patient}"
             elif self._pipeline.duplicates != "ignore":
                 unit = self._linked(key, row, content, columns, i, outputs)
         change = self._ledger.put(key, unit, row.version, row.time, content)
+        self._tally[change.outcome] += 1
         self._apply(change.before, change.after, row.time)
 
     def _linked(
@@ -153,8 +166,12 @@ class ReportTask:
                 best, unit = score, self._ledger.unit_of(other)
         self._candidates.remember(key, traits)
         if unit != key:
-            outputs.append(_flagged(columns, i, "possible-duplicate"))
+            outputs.append(self._flagged(columns, i, "possible-duplicate"))
         return unit if self._pipeline.duplicates == "merge" else key
+
+    def _flagged(self, columns: Columns, i: int, flag: str) -> Output:
+        self._tally[flag] += 1
+        return _flagged(columns, i, flag)
 
     def _share_of_drug(self, code: int) -> float:
         return self._all.drug_total(code) / max(self._all.total, 1)
@@ -305,6 +322,7 @@ class ReportTask:
         if usable.sum() >= 2:
             self._prior = fit_prior(Cells.of(counts.a[usable], expected[usable]), self._prior).prior
             self._fitted_at = self._all.total
+            self._tally[PRIOR_FITTED] += 1
 
     # --- state
 

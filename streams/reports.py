@@ -91,7 +91,7 @@ class ReportPipeline:
 
     def stage(self) -> Stage:
         """Return the engine's stage."""
-        from streams.report_task import ReportTask
+        from streams.report_task import TALLIES, ReportTask
 
         return Stage(
             topic=self.source,
@@ -100,4 +100,6 @@ class ReportPipeline:
             outputs=self.outputs,
             signature=self.hash,
             idle_timeout_ms=self.idle_timeout_ms,
+            pipeline=self.name,
+            tallies=TALLIES,
         )

@@ -15,7 +15,7 @@ from streams.config import Stage
 from streams.cuts import cut_at_offset, cut_at_row, without_rows
 from streams.errors import HandlerError, IncompatibleCheckpointError
 from streams.failpoints import failpoint
-from streams.task import Blocks, Output, RuledTask, Task
+from streams.task import Blocks, Output, RuledTask, TallyingTask, Task
 from streams.watermark import BEGINNING, SILENT
 
 MAX_POISON = 100
@@ -27,7 +27,7 @@ class StageRunner:
 
     ``take`` returns the outputs that are new, that is, beyond the committed position; everything before it is recomputed and
     discarded. Controls are applied at the very positions where they first took effect. ``rows`` is the number of events in the last
-    batch, good or bad.
+    batch, good or bad, and ``tally`` what its task counted about those that were not counted before.
     """
 
     stage: Stage
@@ -41,6 +41,7 @@ class StageRunner:
     suspect_until: int = -1
     rows: int = 0
     lost_track: bool = False
+    tally: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def restored(cls, stage: Stage, partition: int, restored: Restored, start: int) -> StageRunner:
@@ -75,8 +76,13 @@ class StageRunner:
         self.rows = len(columns) + len(columns.rejected)
         if self.rows:
             failpoint("batch-taken", self.partition)
-        new = self._replay(columns) if self.replaying else columns
+        if self.replaying:
+            new = self._replay(columns)
+            _tally(self.task)  # what was recomputed was counted before
+        else:
+            new = columns
         outputs = [] if new is None else self._process(new)
+        self.tally = _tally(self.task)
         if self.rows:
             failpoint("batch-processed", self.partition)
         return outputs
@@ -198,6 +204,10 @@ class StageRunner:
         self.controls.append(Control(bad.topic, offset, "skip", row=row))
         rejected = Rejected(offset, row, ErrorCode.PROCESSING, repr(error)[:500], key, value)
         return Output("dead", key, value, headers_for(rejected, bad.topic, bad.partition, "process"))
+
+
+def _tally(task: Task) -> Mapping[str, int]:
+    return task.drain() if isinstance(task, TallyingTask) else {}
 
 
 def _restore(task: Task, state: Mapping[str, bytes]) -> None:

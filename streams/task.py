@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -12,6 +12,9 @@ from schemas.columns import Columns
 OutputKind = Literal["result", "alert", "late", "dead", "partial", "barycenter", "forecast"]
 Reach = Literal["same", "key", "all"]
 Blocks = dict[str, bytes | None]
+
+PRIOR_FITTED: Final = "prior-fitted"
+"""The name under which a task counts fits of its prior."""
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):
@@ -53,6 +56,14 @@ class Task(Protocol):
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
+
+
+@runtime_checkable
+class TallyingTask(Task, Protocol):
+    """A task that counts what it did for people to watch; the counts are no part of its state."""
+
+    def drain(self) -> Mapping[str, int]:
+        """Return the counts since the last call, each under one of its stage's ``tallies``."""
 
 
 @runtime_checkable

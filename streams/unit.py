@@ -315,6 +315,7 @@ class Unit(threading.Thread):
             self._oldest_pending = float(batch.log_times[0]) / 1000 if len(batch) else 0.0
         self._place(runner, outputs)
         self._metrics.processed(batch, outputs, runner.task.watermark, runner.rows)
+        self._metrics.tallied(runner.stage.pipeline, runner.tally)
 
     def _place(self, runner: StageRunner, outputs: list[Output]) -> None:
         topics = runner.stage.outputs

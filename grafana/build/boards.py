@@ -11,11 +11,13 @@ from grafana_foundation_sdk.models import dashboard as model
 from grafana.build.air_quality import air_quality
 from grafana.build.kafka import kafka
 from grafana.build.pipeline_health import pipeline_health
+from grafana.build.safety_signals import safety_signals
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
 BOARDS = {
     "pipeline-health.json": pipeline_health,
     "air-quality.json": air_quality,
+    "safety-signals.json": safety_signals,
     "kafka.json": kafka,
 }
 

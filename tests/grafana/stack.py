@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -89,7 +90,7 @@ class Stack:
 
     def worker(self) -> None:
         options = ["--metrics-port", str(self.ports["worker"]), "--session-timeout", "6"]
-        self.tidewatch("worker", "worker", "air-quality", *options)
+        self.tidewatch("worker", "worker", "air-quality", "pharma", "--app-id", "live", *options)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Ask Prometheus and return the series."""
@@ -176,10 +177,23 @@ def running(directory: Path) -> Iterator[Stack]:
              f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address=127.0.0.1:{ports['prometheus']}"],
         )  # fmt: skip
         parts.tidewatch("city", "simulate", "--sensors", "20", "--seconds", "3600", "--speed", "20")
+        _send_reports(parts)
         url = f"http://127.0.0.1:{ports['alertmanager']}"
         parts.tidewatch("notifier", "alerts", "notify", "--alertmanager", url)
         until(lambda: parts.query("up"), 60, lambda: parts.log("prometheus"))
         yield parts
+
+
+def _send_reports(parts: Stack) -> None:
+    """Send reports of which one pair stands out: drug a and event x."""
+    rng = random.Random(7)
+    rows = ["id,drug,event,day"]
+    for number in range(1_500):
+        drug, event = ("a", "x") if number % 15 == 0 else (rng.choice("abcdef"), rng.choice("uvwxyz"))
+        rows.append(f"{number},{drug},{event},2025-01-{1 + number // 50:02}")
+    (parts.directory / "reports.csv").write_text("\n".join(rows) + "\n")
+    parts.tidewatch("reports", "signals", "replay", str(parts.directory / "reports.csv"), "--report", "id", "--drug", "drug",
+                    "--event", "event", "--population", "all")  # fmt: skip
 
 
 def _configure(parts: Stack) -> None:

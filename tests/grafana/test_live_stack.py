@@ -20,6 +20,8 @@ VARIABLES = {
     "$instance": ".*",
     "$site": ".*",
     "$topic": ".*",
+    "$pipeline": ".*",
+    "$preset": ".*",
     "$quantity": "pm25",
 }
 # What has data only when something is wrong.
@@ -76,6 +78,17 @@ def test_alerts_about_the_air_reach_the_webhook_with_their_evidence(stack: Stack
     alert = until(told, 120, lambda: f"{stack.log('notifier')} {stack.query('tidewatch_alerts_open')}")[0]
     assert alert["labels"]["site"]
     assert json.loads(alert["annotations"]["evidence"])
+
+
+@pytest.mark.kafka
+def test_a_safety_signal_reaches_the_webhook_with_its_evidence(stack: Stack) -> None:
+    def told() -> list[dict[str, Any]]:
+        alerts = [alert for _, body in stack.webhook.received for alert in body["alerts"]]
+        return [alert for alert in alerts if alert["labels"].get("pipeline") == "pharma"]
+
+    alert = until(told, 120, lambda: f"{stack.log('notifier')} {stack.query('tidewatch_signals_open')}")[0]
+    assert (alert["labels"]["drug"], alert["labels"]["event"]) == ("a", "x")
+    assert json.loads(alert["annotations"]["evidence"])["n"] >= 100
 
 
 @pytest.mark.kafka

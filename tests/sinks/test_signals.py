@@ -3,7 +3,7 @@
 import msgspec
 
 from schemas.safety import SignalChange, SignalState
-from sinks.signals import Evidence, SignalFilter, changes, detected_issue, latest_states, ranked
+from sinks.signals import Evidence, SignalFilter, alert_of, changes, detected_issue, latest_states, ranked
 
 
 def state(drug: str = "x", n: int = 9, ic025: float | None = 1.0, **more: object) -> SignalState:
@@ -56,3 +56,12 @@ def test_a_step_as_fhir_names_no_patient():
     assert "patient" not in issue
     assert {"code": [{"text": "ic025 = 1"}]} in issue["evidence"]
     assert detected_issue(change(step="closed"))["status"] == "cancelled"
+
+
+def test_a_step_as_an_alert_has_its_evidence_and_is_closed_with_the_signal():
+    alert = alert_of(change(), 2, 40)
+    assert (alert.rule, alert.group, alert.state, alert.severity) == ("signal-umc", "x/e", "open", "warning")
+    assert (alert.value, alert.threshold) == (1.0, 0)
+    assert (alert.evidence["n"], alert.evidence["total"], alert.partition, alert.offset) == (9, 900, 2, 40)
+    closed = alert_of(change(3, "closed"), 0, 0)
+    assert (closed.alert_id, closed.state, closed.revision) == (alert.alert_id, "close", 3)

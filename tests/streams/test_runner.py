@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.columns import RawBatch
+from schemas.columns import Columns, RawBatch
 from streams.checkpoint import FORMAT, Control, Manifest, Progress, Restored
 from streams.errors import HandlerError
 from streams.runner import StageRunner
@@ -111,3 +111,24 @@ def test_a_failure_that_no_row_explains_is_an_error() -> None:
     suspect.suspect_until = 10
     with pytest.raises(HandlerError, match="always"):
         suspect.take(batch(numbers(1, 3), 0))
+
+
+def test_what_is_recomputed_is_not_tallied_again() -> None:
+    class Tallying(Counting):
+        tally = 0
+
+        def process(self, columns: Columns) -> list[Output]:
+            self.tally += len(columns)
+            return super().process(columns)
+
+        def drain(self) -> dict[str, int]:
+            tally, self.tally = self.tally, 0
+            return {"taken": tally}
+
+    replaying = StageRunner.restored(stage("t"), 0, restored(b"2 3", 2, 4), 0)
+    replaying.task = Tallying()
+    replaying.task.restore({"state": b"2 3"})
+    replaying.take(batch(numbers(3, 7), 2))
+    assert replaying.tally == {"taken": 3}
+    replaying.take(batch(numbers(8, 8), 7))
+    assert replaying.tally == {"taken": 1}

@@ -155,10 +155,15 @@ def notify(
 
 def _sources(topics: list[str] | None) -> tuple[tuple[str, ...], dict[str, Decoder]]:
     from schemas.results import Alert
+    from schemas.safety import SignalChange
     from sinks.decoding import decoders, topics_of
 
-    names = tuple(topics or topics_of(Alert))
-    return names, decoders(names, Alert)
+    alerts, signals = topics_of(Alert), topics_of(SignalChange)
+    names = tuple(topics or (*alerts, *signals))
+    # Topics of one's own hold alerts.
+    return names, {
+        topic: decoders([topic], SignalChange if topic in signals else Alert)[topic] for topic in names
+    }
 
 
 def _filter(severity: str, rules: list[str] | None, groups: list[str] | None, *, muted: bool) -> AlertFilter:
@@ -186,11 +191,15 @@ def _alerts(
 ) -> Iterator[Alert]:
     from schemas.errors import ErrorCode
     from schemas.results import Alert
+    from schemas.safety import SignalChange
     from sinks.decoding import decode
+    from sinks.signals import alert_of
 
     for batch in batches:
         for message in batch:
             alert = decode(decoders[str(message.topic())], message.value())
+            if isinstance(alert, SignalChange):
+                alert = alert_of(alert, message.partition() or 0, message.offset() or 0)
             if isinstance(alert, Alert):
                 if wanted.takes(alert):
                     yield alert

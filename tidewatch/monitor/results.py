@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -22,7 +23,9 @@ from schemas.metrics import (
     gauge,
 )
 from schemas.results import Alert, WindowSummary
+from schemas.safety import SignalChange, SignalState
 from tidewatch.monitor.exporter import Family
+from tidewatch.monitor.signals import SignalsExporter
 from tidewatch.monitor.site_values import EDGES, LEVELS, SiteValues, by_quantity
 
 
@@ -76,7 +79,8 @@ class ResultsExporter:
 class ResultsFollower(threading.Thread):
     """Read every partition of the topics without a group, read_committed; metrics only, so nothing is kept or committed.
 
-    Window results are read from the end on; alerts from the beginning, since one that is open may have been raised long ago.
+    Window results are read from the end on; alerts and signals from the beginning, since one that is open may have been raised
+    long ago.
     """
 
     def __init__(
@@ -84,13 +88,22 @@ class ResultsFollower(threading.Thread):
         connection: Mapping[str, str | int],
         windows: Sequence[str],
         alerts: Sequence[str],
+        states: Sequence[str],
+        changes: Sequence[str],
         exporter: ResultsExporter,
+        signals: SignalsExporter,
         show_every: int = 1,
     ) -> None:
         super().__init__(name="tw-results", daemon=True)
         self._connection = connection
-        self._windows, self._alerts = frozenset(windows), frozenset(alerts)
-        self._exporter = exporter
+        self._windows = frozenset(windows)
+        self._exporter, self._signals = exporter, signals
+        self._takers: dict[str, Callable[[Message, bytes | None], None]] = {
+            **dict.fromkeys(windows, self._summary),
+            **dict.fromkeys(alerts, self._alert),
+            **dict.fromkeys(states, self._state),
+            **dict.fromkeys(changes, self._change),
+        }
         self._show_every = show_every
         self._stopping = threading.Event()
 
@@ -101,7 +114,6 @@ class ResultsFollower(threading.Thread):
 
     def run(self) -> None:
         """Follow the topics until stopped."""
-        summaries, alerts = msgspec.json.Decoder(WindowSummary), msgspec.json.Decoder(Alert)
         consumer = Consumer(
             {
                 "log_level": 3,
@@ -115,8 +127,9 @@ class ResultsFollower(threading.Thread):
             self._assign(consumer)
             while not self._stopping.is_set():
                 for message in consumer.consume(5_000, self._show_every):
-                    self._take(message, summaries, alerts)
+                    self._take(message)
                 self._exporter.show()
+                self._signals.show()
         finally:
             consumer.close()
 
@@ -126,28 +139,36 @@ class ResultsFollower(threading.Thread):
         known = consumer.list_topics(timeout=30).topics
         places = [
             TopicPartition(name, partition, OFFSET_END if name in self._windows else OFFSET_BEGINNING)
-            for name in self._windows | self._alerts
+            for name in self._takers
             if name in known
             for partition in known[name].partitions
         ]
         consumer.assign(places)
 
-    def _take(
-        self,
-        message: Message,
-        summaries: msgspec.json.Decoder[WindowSummary],
-        alerts: msgspec.json.Decoder[Alert],
-    ) -> None:
-        value = message.value()
-        if message.error() is not None or value is None:
+    def _take(self, message: Message) -> None:
+        if message.error() is not None:
             return
-        try:
-            if message.topic() in self._windows:
-                self._exporter.take_summary(summaries.decode(value), int(message.partition() or 0))
-            else:
-                self._exporter.take_alert(alerts.decode(value))
-        except (msgspec.ValidationError, ValueError):
-            return  # not written by a worker of this version; a dashboard is no place to stop for it
+        # What was not written by a worker of this version is left out: a dashboard is no place to stop for it.
+        with suppress(msgspec.DecodeError, ValueError):
+            self._takers[str(message.topic())](message, message.value())
+
+    def _summary(self, message: Message, value: bytes | None) -> None:
+        self._exporter.take_summary(_decode_summary(value or b""), int(message.partition() or 0))
+
+    def _alert(self, _: Message, value: bytes | None) -> None:
+        self._exporter.take_alert(_decode_alert(value or b""))
+
+    def _state(self, message: Message, value: bytes | None) -> None:
+        self._signals.take_state((message.key() or b"").decode(), _decode_state(value) if value else None)
+
+    def _change(self, _: Message, value: bytes | None) -> None:
+        self._signals.take_change(_decode_change(value or b""))
+
+
+_decode_summary = msgspec.json.Decoder(WindowSummary).decode
+_decode_alert = msgspec.json.Decoder(Alert).decode
+_decode_state = msgspec.json.Decoder(SignalState).decode
+_decode_change = msgspec.json.Decoder(SignalChange).decode
 
 
 def _bound(edge: float) -> str:

@@ -14,6 +14,7 @@ from tidewatch.monitor.cluster import ClusterReader
 from tidewatch.monitor.exporter import Exporter
 from tidewatch.monitor.history import History
 from tidewatch.monitor.results import ResultsExporter, ResultsFollower
+from tidewatch.monitor.signals import SignalsExporter
 
 
 def run_monitor(
@@ -37,7 +38,7 @@ def run_monitor(
     registry = CollectorRegistry()
     exporter, history = Exporter(registry), History(window)
     reader = ClusterReader(connection, clock)
-    results = ResultsExporter(registry, budget)
+    results, signals = ResultsExporter(registry, budget), SignalsExporter(registry)
     server, serving = start_http_server(port, addr=host, registry=registry)
     say(f"metrics on http://{host}:{server.server_port}/metrics")
     book = CanaryBook(registry)
@@ -55,7 +56,7 @@ def run_monitor(
                 history.add(snapshot)
                 exporter.show(snapshot, history)
                 if follower is None or not follower.is_alive():
-                    follower = _follow(connection, results)
+                    follower = _follow(connection, results, signals)
                 if canary and (canaries is None or not canaries.is_alive()):
                     canaries = CanaryRunner(connection, book, canary, say)
                     canaries.start()
@@ -69,12 +70,21 @@ def run_monitor(
         serving.join(5)
 
 
-def _follow(connection: Mapping[str, str | int], results: ResultsExporter) -> ResultsFollower:
+def _follow(
+    connection: Mapping[str, str | int], results: ResultsExporter, signals: SignalsExporter
+) -> ResultsFollower:
     from schemas.results import Alert, WindowSummary
-    from schemas.topics import result_topics
+    from schemas.safety import SignalChange, SignalState
+    from sinks.decoding import topics_of
 
-    windows = [topic.name for topic in result_topics() if topic.value is WindowSummary]
-    alerts = [topic.name for topic in result_topics() if topic.value is Alert]
-    follower = ResultsFollower(connection, windows, alerts, results)
+    follower = ResultsFollower(
+        connection,
+        topics_of(WindowSummary),
+        topics_of(Alert),
+        topics_of(SignalState),
+        topics_of(SignalChange),
+        results,
+        signals,
+    )
     follower.start()
     return follower

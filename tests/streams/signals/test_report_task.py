@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.safety import SafetyReport, SignalChange, SignalState
-from streams.report_task import ReportTask, age_band
+from streams.report_task import TALLIES, ReportTask, age_band
 from streams.reports import ReportPipeline
 from streams.signals.scores import Scores
 from streams.signals.tables import count_reports
+from streams.task import PRIOR_FITTED
 from tests.streams.signals.reporting import DAY, changes, columns, counted, headers, recount, report, states
 
 PLAIN = ReportPipeline(name="p", refresh=4, publish_from=1, presets=("umc", "evans-2001"))
@@ -343,3 +344,29 @@ def test_reference_faers_in_arrival_order(refdata):
             assert mine[defined].to_numpy() == pytest.approx(
                 merged[theirs][defined].to_numpy(), rel=1e-8, abs=1e-9
             ), theirs
+
+
+def test_what_became_of_reports_is_told_once() -> None:
+    task = ReportTask(ReportPipeline(name="p", duplicates="flag", refresh=10**9, refit_from=1))
+    task.process(
+        columns(
+            [
+                report(1, "a", "x"),
+                report(1, "a", "x"),
+                report(2, "b", "y"),
+                report(3, "b", "y", population="q"),
+            ]
+        )
+    )
+    task.process(
+        columns([report(2, "b", "xy", version=2), report(1, status="entered-in-error", version=9)], 4)
+    )
+    task.process(columns([report(7, status="entered-in-error")], 6))
+    counts = task.drain()
+    assert counts == {
+        "new": 2, "repeated": 1, "changed": 1, "retracted": 1, "unknown": 1, "other-population": 1,
+    }  # fmt: skip
+    assert set(counts) <= set(TALLIES)
+    task.advance(7, 0)
+    assert set(task.drain()) <= {PRIOR_FITTED}
+    assert task.drain() == {}
