@@ -9,6 +9,7 @@ from types import ModuleType
 
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
+from streams.reports import ReportPipeline
 from streams.stages import AnyPipeline
 
 
@@ -45,6 +46,20 @@ def find_windowed(text: str) -> Pipeline:
     if not isinstance(found, Pipeline):
         raise DeclarationError(
             f"{text} has no windows of its own; look at reports with `tidewatch signals`, at shapes with `tidewatch plot shape`"
+        )
+    return found
+
+
+def find_watchable(text: str) -> Pipeline | ReportPipeline:
+    """Return the pipeline of windows or of safety reports that ``text`` names.
+
+    Raises:
+        DeclarationError: there is none, or it has neither windows nor signals.
+    """
+    found = find_pipeline(text)
+    if not isinstance(found, Pipeline | ReportPipeline):
+        raise DeclarationError(
+            f"{text} has neither windows nor signals to show; name the pipeline that its results go to"
         )
     return found
 

@@ -84,10 +84,14 @@ def test_alerts_about_the_air_reach_the_webhook_with_their_evidence(stack: Stack
 def test_a_safety_signal_reaches_the_webhook_with_its_evidence(stack: Stack) -> None:
     def told() -> list[dict[str, Any]]:
         alerts = [alert for _, body in stack.webhook.received for alert in body["alerts"]]
-        return [alert for alert in alerts if alert["labels"].get("pipeline") == "pharma"]
+        return [
+            alert
+            for alert in alerts
+            if (alert["labels"].get("drug"), alert["labels"].get("event")) == ("a", "x")
+        ]
 
     alert = until(told, 120, lambda: f"{stack.log('notifier')} {stack.query('tidewatch_signals_open')}")[0]
-    assert (alert["labels"]["drug"], alert["labels"]["event"]) == ("a", "x")
+    assert alert["labels"]["pipeline"] == "pharma"
     assert json.loads(alert["annotations"]["evidence"])["n"] >= 100
 
 

@@ -47,7 +47,7 @@ def console(
         typer.Option(envvar="TIDEWATCH_CONSOLE_TOKEN", help="Token to ask for; made up where one is needed."),
     ] = None,
 ) -> None:
-    """Show pipelines, partitions, distributions, alerts and dead letters on a live page, until Ctrl-C.
+    """Show pipelines, partitions, distributions, alerts, signals and dead letters on a live page, until Ctrl-C.
 
     Reads committed records only, joins no group and writes nothing. Every section is JSON too: curl -H 'Accept: application/json'
     http://127.0.0.1:8383/alerts
@@ -56,12 +56,12 @@ def console(
     """
     from tidewatch.console.serve import ConsoleError
     from tidewatch.console.serve import console as serve
-    from tidewatch.declarations import DeclarationError, find_windowed
+    from tidewatch.declarations import DeclarationError, find_watchable
     from tidewatch.live.watch import Watcher
     from tidewatch.live.workers import addresses_in
 
     try:
-        chosen = [find_windowed(name) for name in pipelines or ["air-quality"]]
+        chosen = [find_watchable(name) for name in pipelines or ["air-quality"]]
     except DeclarationError as error:
         raise typer.BadParameter(str(error)) from error
     named = {_name(url): url for url in worker or ()}

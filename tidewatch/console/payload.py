@@ -11,10 +11,11 @@ from schemas.results import Alert
 from tidewatch.console.checks import Check, checks
 from tidewatch.console.pictures import QuantityPicture, pictures
 from tidewatch.live.board import DeadSample
+from tidewatch.live.signals import SignalRow
 from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
 
 _RATE_MS = 3_000
-SECTIONS = ("pipeline", "partitions", "distributions", "alerts", "dead", "check")
+SECTIONS = ("pipeline", "partitions", "distributions", "alerts", "signals", "dead", "check")
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[WorkerRow, ...]
     distributions: tuple[QuantityPicture, ...]
     alerts: tuple[Alert, ...]
+    signals: tuple[SignalRow, ...]
     dead: dict[str, int]
     samples: tuple[DeadSample, ...]
     check: tuple[Check, ...]
@@ -45,6 +47,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
             "partitions": ("partitions", "workers"),
             "distributions": ("distributions",),
             "alerts": ("alerts",),
+            "signals": ("signals",),
             "dead": ("dead", "samples"),
             "check": ("check",),
         }[name]
@@ -74,6 +77,7 @@ class Payloads:
             "dead": sum(snapshot.dead.values()),
             "alerts": snapshot.alerts_opened,
             "alerts_open": snapshot.alerts_open,
+            "signals_open": snapshot.signals_open,
         }
         return Payload(
             time=snapshot.time,
@@ -84,6 +88,7 @@ class Payloads:
             distributions=pictures(snapshot.shapes),
             # Open ones first; among equals the newest first, as they come.
             alerts=tuple(sorted(snapshot.alerts, key=lambda alert: alert.state == "close")),
+            signals=snapshot.signals,
             dead=snapshot.dead,
             samples=tuple(reversed(snapshot.samples)),
             check=checks(snapshot, now_ms),

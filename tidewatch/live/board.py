@@ -12,8 +12,10 @@ from confluent_kafka import Message
 
 from schemas.deadletters import dead_letter
 from schemas.results import Alert, WindowSummary
+from schemas.safety import SignalChange, SignalState
 from tidewatch.live.records import headers_of
 from tidewatch.live.shapes import Shapes
+from tidewatch.live.signals import Signals
 
 MAX_ALERTS = 2_000
 MAX_SAMPLES = 50
@@ -33,13 +35,19 @@ class DeadSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Board:
-    """Fold records of result, alert, late and dead-letter topics. Safe for use by one writer and several readers.
+    """Fold records of result, alert, signal, late and dead-letter topics. Safe for use by one writer and several readers.
 
     ``late`` counts by topic, ``dead`` by topic and code, ``windows`` and ``opened`` (alerts) by pipeline. ``lock`` is held
     while records are taken; hold it to read several things that must agree.
     """
 
-    def __init__(self, results: Collection[str], alerts: Collection[str]) -> None:
+    def __init__(
+        self,
+        results: Collection[str],
+        alerts: Collection[str],
+        states: Collection[str] = (),
+        changes: Collection[str] = (),
+    ) -> None:
         self.lock = threading.Lock()
         self.windows: Counter[str] = Counter()
         self.newest_end: dict[str, int] = {}
@@ -50,7 +58,9 @@ class Board:
         self.alerts: OrderedDict[str, Alert] = OrderedDict()
         self.openings: dict[str, Alert] = {}
         self.shapes = Shapes()
+        self.signals = Signals()
         self._results, self._alerts = frozenset(results), frozenset(alerts)
+        self._states, self._changes = frozenset(states), frozenset(changes)
 
     def take(self, messages: Iterable[Message]) -> None:
         """Fold committed records."""
@@ -62,6 +72,11 @@ class Board:
                     summaries.append(_summary(value))
                 elif topic in self._alerts:
                     self._alert(_alert(value))
+                elif topic in self._states:
+                    if value:  # else the pair's state was taken back
+                        self.signals.take_state(_state(value))
+                elif topic in self._changes:
+                    self.signals.take_change(_change(value))
                 elif topic.endswith(".late"):
                     self.late[topic] += 1
                 else:
@@ -125,3 +140,5 @@ def _masked(value: Any) -> Any:
 
 _summary = msgspec.json.Decoder(WindowSummary).decode
 _alert = msgspec.json.Decoder(Alert).decode
+_state = msgspec.json.Decoder(SignalState).decode
+_change = msgspec.json.Decoder(SignalChange).decode

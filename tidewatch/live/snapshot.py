@@ -7,6 +7,7 @@ import msgspec
 from schemas.results import Alert
 from tidewatch.live.board import DeadSample
 from tidewatch.live.shapes import Shape
+from tidewatch.live.signals import SignalRow
 
 
 class PartitionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,10 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlowRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One pipeline's counts so far, from its source to its outputs."""
+    """One pipeline's counts so far, from its source to its outputs.
+
+    ``kinds`` says what ``windows`` and ``alerts`` count: of safety reports, states of pairs and signals.
+    """
 
     pipeline: str
     source: str
@@ -45,6 +49,7 @@ class FlowRow(msgspec.Struct, frozen=True, kw_only=True):
     alerts: int
     late: int
     dead: int
+    kinds: tuple[str, str] = ("windows", "alerts")
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +78,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     alerts_opened: int
     alerts_open: int
     samples: tuple[DeadSample, ...]
+    signals: tuple[SignalRow, ...] = ()
+    signals_open: int = 0
     stopped: tuple[int, ...]
     looked: int
     problem: str | None

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from sinks.errors import TopicError
 from sinks.reader import EARLIEST, follow
 from streams.pipeline import Pipeline
+from streams.reports import ReportPipeline
 from tidewatch.live.board import Board
 from tidewatch.live.shapes import Shape
 from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
@@ -61,13 +62,20 @@ class Watcher(threading.Thread):
         self,
         connection: Mapping[str, str | int],
         app: str,
-        pipelines: Sequence[Pipeline],
+        pipelines: Sequence[Pipeline | ReportPipeline],
         targets: Targets,
         monotonic: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name="tidewatch-watcher", daemon=True)
-        self.board = Board({p.results for p in pipelines}, {p.alerts for p in pipelines})
+        windowed = [p for p in pipelines if isinstance(p, Pipeline)]
+        counting = [p for p in pipelines if isinstance(p, ReportPipeline)]
+        self.board = Board(
+            {p.results for p in windowed},
+            {p.alerts for p in windowed},
+            {p.states for p in counting},
+            {p.changes for p in counting},
+        )
         self.problem: str | None = None
         self._connection = connection
         self._app = app
@@ -135,6 +143,8 @@ class Watcher(threading.Thread):
                 alerts_opened=len(board.openings),
                 alerts_open=sum(alert.state != "close" for alert in alerts),
                 samples=tuple(board.samples),
+                signals=board.signals.rows(),
+                signals_open=board.signals.open(),
                 stopped=tuple(sorted({p for facts in self._facts.values() for p in facts.stopped})),
                 looked=self._looked,
                 problem=self.problem,
@@ -200,14 +210,18 @@ class Watcher(threading.Thread):
         for pipeline in self._pipelines:
             places = [source for source in self._ends if source[0] == pipeline.source]
             dead = pipeline.outputs["dead"]
+            results, alerts, kinds = board.windows, board.opened, ("windows", "alerts")
+            if isinstance(pipeline, ReportPipeline):
+                results, alerts, kinds = board.signals.states, board.signals.opened, ("states", "signals")
             rows.append(
                 FlowRow(
                     pipeline=pipeline.name,
                     source=pipeline.source,
                     produced=sum(self._ends[place] - self._begins[place] for place in places),
                     processed=sum(self._last[p][0] - self._begins[p] for p in places if p in self._last),
-                    windows=board.windows[pipeline.name],
-                    alerts=board.opened[pipeline.name],
+                    windows=results[pipeline.name],
+                    alerts=alerts[pipeline.name],
+                    kinds=kinds,
                     late=board.late[pipeline.outputs["late"]],
                     dead=sum(count for (topic, _), count in board.dead.items() if topic == dead),
                 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from schemas.results import Alert
+from schemas.safety import SignalChange, SignalState, SignalStep
 from tests.tidewatch.live.test_live_shapes import summary
 from tidewatch.live.board import DeadSample
 from tidewatch.live.shapes import Shape, Shapes
+from tidewatch.live.signals import SignalRow, Signals
 from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
 
 NOW = 1_750_000_000_000
@@ -30,6 +32,37 @@ def alert(number: int, state: str = "open") -> Alert:
         id=f"{name}|{state}", alert_id=name, pipeline="air", rule="hot", kind="threshold", group=f"sensor-{number}",
         labels={"site": "site-00"}, state=state, severity="critical", revision=0, opened_at=NOW, time=NOW, partition=1,
         offset=7, value=41.5, threshold=35.0, message="mean 41.5 is above 35", evidence={"clear": 33.0},
+    )  # fmt: skip
+
+
+def signals(count: int) -> tuple[SignalRow, ...]:
+    """Return signals whose IC025 rises through the boundary, the first of them closed again."""
+    held = Signals()
+    for number in range(count):
+        for step in range(8):
+            held.take_state(state(number, step))
+        opening = change(number, "open", 0)
+        held.take_change(opening)
+        if number == 0:
+            held.take_change(change(number, "closed", 1))
+    return held.rows()
+
+
+def state(number: int, step: int) -> SignalState:
+    return SignalState(
+        id=f"p|drug-{number}|rash", pipeline="pharma", drug=f"drug-{number}", event="rash", unit="reports", n=step + 1,
+        drug_total=40, event_total=30, total=900, serious=step, expected=1.3, time=NOW + step * 86_400_000,
+        received=100 * (step + 1), ic025=-1 + 0.25 * step, prr=2.0, ror=2.1,
+    )  # fmt: skip
+
+
+def change(number: int, step: SignalStep, revision: int) -> SignalChange:
+    latest = state(number, 6 + revision)
+    name = f"pharma|umc|drug-{number}|rash|{NOW}"
+    return SignalChange(
+        id=f"{name}|{revision}", signal_id=name, pipeline="pharma", preset="umc", preset_version=1, code_version="1",
+        drug=latest.drug, event=latest.event, step=step, revision=revision, opened_at=NOW + 6 * 86_400_000,
+        first_report=NOW, time=latest.time, state=latest,
     )  # fmt: skip
 
 
@@ -63,5 +96,5 @@ def snapshot(
                 topic="iot.sensor.reading.v1", partition=0, offset=5, code="malformed", time=NOW, size=80, outline="not JSON"
             ),
         ),
-        stopped=(), looked=NOW + 1_000 * step, problem=None,
+        signals=signals(2), signals_open=1, stopped=(), looked=NOW + 1_000 * step, problem=None,
     )  # fmt: skip

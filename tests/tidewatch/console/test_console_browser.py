@@ -65,6 +65,7 @@ def test_it_shows_everything_and_moves_without_a_reload(browser: Browser) -> Non
         expect(page.locator("#partition-rows tr")).to_have_count(2)
         expect(page.locator("#alert-rows .item")).to_have_count(2)
         expect(page.locator("#ridges path.now")).to_have_count(3)
+        expect(page.locator("#signal-rows .item")).to_have_count(2)
         expect(page.locator("#reasons .reason")).to_have_count(2)
         expect(page.locator("#checks .item")).to_have_count(6)
         expect(page.locator("#flows .flow")).to_have_count(1)
@@ -87,6 +88,21 @@ def test_what_is_unfolded_stays_unfolded(browser: Browser) -> None:
         page.wait_for_function("before => document.body.dataset.updated > before", arg=updated)
         expect(item).to_have_attribute("open", "")
         expect(page.locator("#dead")).to_be_hidden()
+        assert complaints == []
+
+
+def test_a_signal_shows_its_course_against_the_boundary(browser: Browser) -> None:
+    with console(snapshot) as address, opened(browser, address + "signals") as (page, complaints):
+        first = page.locator("#signal-rows .item").first
+        expect(first).to_contain_text("drug-1 + rash")
+        expect(page.locator("#signal-rows .badge")).to_have_text(["open", "closed"])
+        assert (first.locator(".course path").get_attribute("d") or "").count("L") == 7
+        ends = [float(first.locator(".course circle").get_attribute("cy") or 0),
+                float(first.locator(".course line").get_attribute("y1") or 0)]  # fmt: skip
+        assert ends[0] < ends[1], "the course ends above its boundary"
+        first.locator("summary").click()
+        expect(first.locator("dl")).to_contain_text("time to signal")
+        expect(first.locator("dl")).to_contain_text("6 days")
         assert complaints == []
 
 

@@ -1,7 +1,7 @@
 // The console's page: draws what /events sends once a second. No libraries, nothing from elsewhere.
 
 const SVG = "http://www.w3.org/2000/svg";
-const SECTIONS = ["pipeline", "partitions", "distributions", "alerts", "dead", "check"];
+const SECTIONS = ["pipeline", "partitions", "distributions", "alerts", "signals", "dead", "check"];
 const $ = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 const whole = (x) => count.format(Math.round(x));
@@ -20,7 +20,7 @@ function make(tag, attributes = {}, ...children) {
   element.append(...children);
   return element;
 }
-const SVG_TAGS = new Set(["svg", "g", "path", "rect", "line", "text", "title"]);
+const SVG_TAGS = new Set(["svg", "g", "path", "rect", "circle", "line", "text", "title"]);
 
 function set(element, name, given) {
   if (element.getAttribute(name) !== String(given)) element.setAttribute(name, given);
@@ -74,7 +74,7 @@ function drawSummary({ summary }) {
 
 // --- the pipeline as a graph
 
-const OUTPUTS = [["windows", "windows"], ["alerts", "alerts"], ["late", "late"], ["dead", "dead letters"]];
+const outputs = ({ kinds }) => [["windows", kinds[0]], ["alerts", kinds[1]], ["late", "late"], ["dead", "dead letters"]];
 const ROWS = [26, 74, 122, 170];
 
 function createFlow({ counts }) {
@@ -87,10 +87,10 @@ function createFlow({ counts }) {
       make("text", { x: x + 12, y: y + 35, class: "soft small", "data-text": name }));
   };
   edge("produced", "M190 98 H290");
-  for (const [i, [name]] of OUTPUTS.entries()) edge(name, `M430 98 C480 98 480 ${ROWS[i]} 530 ${ROWS[i]}`);
+  for (const [i, [name]] of outputs(counts).entries()) edge(name, `M430 98 C480 98 480 ${ROWS[i]} 530 ${ROWS[i]}`);
   node("source", 0, 74, 190, 46, counts.source.length > 24 ? counts.source.slice(0, 23) + "…" : counts.source);
   node("workers", 290, 74, 140, 46, counts.pipeline);
-  for (const [i, [name, title]] of OUTPUTS.entries()) node(name, 530, ROWS[i] - 22, 165, 44, title);
+  for (const [i, [name, title]] of outputs(counts).entries()) node(name, 530, ROWS[i] - 22, 165, 44, title);
   svg.append(make("text", { x: 240, y: 88, class: "soft small middle", "data-text": "in" }));
   return make("div", { class: "flow" }, svg);
 }
@@ -100,7 +100,7 @@ function updateFlow(element, { counts, rates }) {
   text("source", `${whole(counts.produced)} events`);
   text("workers", `${whole(counts.processed)} processed`);
   text("in", rate(rates.processed));
-  for (const [name] of OUTPUTS) text(name, `${whole(counts[name])}  ·  ${rate(rates[name])}`);
+  for (const [name] of outputs(counts)) text(name, `${whole(counts[name])}  ·  ${rate(rates[name])}`);
   for (const edge of element.querySelectorAll(".edge")) {
     const pace = rates[edge.dataset.edge === "produced" ? "processed" : edge.dataset.edge];
     const bad = edge.dataset.edge === "dead" && pace > 0;
@@ -108,7 +108,7 @@ function updateFlow(element, { counts, rates }) {
     set(edge, "stroke-width", (1.5 + Math.min(6, Math.log10(1 + pace) * 1.4)).toFixed(1));
   }
   say(element.querySelector("title"),
-    `${counts.pipeline}: ${rate(rates.processed)} in, ${OUTPUTS.map(([name, title]) => `${rate(rates[name])} ${title}`).join(", ")}`);
+    `${counts.pipeline}: ${rate(rates.processed)} in, ${outputs(counts).map(([name, title]) => `${rate(rates[name])} ${title}`).join(", ")}`);
 }
 
 function drawPipeline({ pipeline, workers }) {
@@ -250,6 +250,65 @@ function drawAlerts({ alerts }) {
     });
 }
 
+// --- safety signals
+
+const COURSE = { width: 200, height: 44, margin: 5 };
+const STEPS = { open: "warning", strengthened: "critical", weakened: "info", closed: "closed" };
+
+function drawSignals({ signals, pipeline }) {
+  const holder = $("signal-rows");
+  if (signals.length || pipeline.some((flow) => flow.counts.kinds[1] === "signals")) document.body.dataset.signals = "";
+  nothing(holder, signals, "No signal has been raised.");
+  keep(holder, signals, (signal) => signal.signal_id,
+    () => make("details", { class: "item" },
+      make("summary", {}, make("span"), make("span"), make("span", { class: "what" }, make("span"), make("small")), createCourse()),
+      make("dl")),
+    (item, signal) => {
+      const last = signal.course.at(-1);
+      const version = `${signal.step} ${signal.time} ${last[0]} ${signal.course.length}`;
+      if (item.dataset.version === version) return;
+      item.dataset.version = version;
+      const [badge, preset, what, course] = item.firstChild.children;
+      set(badge, "class", `badge ${STEPS[signal.step]}`);
+      say(badge, signal.step);
+      say(preset, signal.preset);
+      say(what.firstChild, `${signal.drug} + ${signal.event}`);
+      say(what.lastChild, `${whole(last[1])} reports, ${whole(signal.evidence.serious)} serious, ${value(signal.evidence.expected)} expected; since ${moment(signal.opened_at).slice(0, 10)}`);
+      updateCourse(course, signal);
+      const days = (signal.opened_at - signal.first_report) / 86400000;
+      const facts = { pipeline: signal.pipeline, "opened at": moment(signal.opened_at), "first report": moment(signal.first_report),
+        "time to signal": `${value(days)} days`, boundary: `${signal.measure} ${value(signal.boundary)}`, ...signal.evidence };
+      item.lastChild.replaceChildren(...Object.entries(facts).flatMap(([name, given]) =>
+        [make("dt", {}, name), make("dd", {}, typeof given === "number" ? value(given) : String(given ?? "–"))]));
+    });
+}
+
+function createCourse() {
+  const svg = make("svg", { class: "course", viewBox: `0 0 ${COURSE.width} ${COURSE.height}`, role: "img" });
+  svg.append(make("title"), make("line", { x1: 0, x2: COURSE.width }), make("path"), make("circle", { r: 3 }));
+  return svg;
+}
+
+function updateCourse(svg, { course, measure, boundary }) {
+  // Ratios by their logarithm, so that twice and half are equally far; the information component is one already.
+  const scale = measure === "ic025" ? (x) => x : (x) => Math.log2(Math.max(x, 1e-3));
+  const points = course.filter(([, , x]) => x !== null).map(([time, , x]) => [time, scale(x)]);
+  const [title, line, path, end] = svg.children;
+  const heights = [scale(boundary), ...points.map(([, x]) => x)];
+  const low = Math.min(...heights), high = Math.max(...heights);
+  const { width, height, margin } = COURSE;
+  const y = (x) => (height - margin - ((height - 2 * margin) * (x - low)) / (high - low || 1)).toFixed(1);
+  const begin = points[0]?.[0] ?? 0, span = (points.at(-1)?.[0] ?? 0) - begin;
+  const x = (time) => (span ? margin + ((width - 2 * margin) * (time - begin)) / span : width - margin).toFixed(1);
+  set(line, "y1", y(scale(boundary)));
+  set(line, "y2", y(scale(boundary)));
+  set(path, "d", points.map(([time, given], i) => `${i ? "L" : "M"}${x(time)} ${y(given)}`).join(""));
+  const last = points.at(-1);
+  set(end, "cx", last ? x(last[0]) : -9);
+  set(end, "cy", last ? y(last[1]) : -9);
+  say(title, `${measure} ${value(course.at(-1)[2])}, boundary ${value(boundary)}, ${course.length} states`);
+}
+
 // --- dead letters
 
 function drawDead({ dead, samples }) {
@@ -287,7 +346,7 @@ function drawCheck({ check }) {
 
 // --- the page itself
 
-const DRAW = [drawSummary, drawPipeline, drawPartitions, drawDistributions, drawAlerts, drawDead, drawCheck];
+const DRAW = [drawSummary, drawPipeline, drawPartitions, drawDistributions, drawAlerts, drawSignals, drawDead, drawCheck];
 
 function go(path) {
   const section = SECTIONS.includes(path.slice(1)) ? path.slice(1) : "";
