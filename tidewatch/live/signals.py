@@ -9,12 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.safety import SignalChange, SignalState, SignalStep
-from streams.signals.presets import PRESETS, Statistic, measure_of, threshold_of
+from streams.signals.presets import PRESETS, Criterion
 
 MAX_SIGNALS = 2_000
 MAX_PAIRS = 5_000
 MAX_POINTS = 40
 SHOWN = 40
+
+
+_UNKNOWN = Criterion("ic025", 0.0)
+"""By what signals of a preset are followed that this version does not know."""
 
 
 class Point(NamedTuple):
@@ -94,14 +98,13 @@ class Signals:
 
     def _row(self, change: SignalChange) -> SignalRow:
         preset = PRESETS.get(change.preset)
-        measure: Statistic = "ic025" if preset is None else measure_of(preset)
-        boundary = None if preset is None else threshold_of(preset, measure)
+        leading = _UNKNOWN if preset is None else preset.leading
         states = self._courses.get(change.state.id, {change.state.received: change.state})
         latest = states[max(states)]
         return SignalRow(
             signal_id=change.signal_id, pipeline=change.pipeline, preset=change.preset, drug=change.drug, event=change.event,
             step=change.step, opened_at=change.opened_at, first_report=change.first_report, time=change.time,
-            measure=measure, boundary=boundary or 0.0, course=tuple(_points(states, measure)),
+            measure=leading.statistic, boundary=leading.value, course=tuple(_points(states, leading.statistic)),
             evidence={name: getattr(latest, name) for name in _EVIDENCE},
         )  # fmt: skip
 
