@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 FORBIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
-ANSWER_WITHIN = 5.0  # seconds until a broker is asked again: the one asked may have died
+ANSWER_WITHIN = 5.0  # seconds until another broker is asked: the one asked may have died
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +53,18 @@ def log_range(
     Raises:
         KafkaException: the broker does not say in time.
     """
-    probe = Consumer(
-        {"log_level": 3, **connection, "group.id": "tidewatch-probe", "isolation.level": isolation}
-    )
     deadline = time.monotonic() + timeout
-    try:
-        while True:
-            try:
-                low, high = probe.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=ANSWER_WITHIN
-                )
-            except KafkaException as error:
-                if error.args[0].code() in FORBIDDEN or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                return LogRange(int(low), int(high))
-    finally:
-        probe.close()
+    while True:
+        # A client of its own for each attempt: one that has learnt of a leader which then died goes on asking it.
+        probe = Consumer(
+            {"log_level": 3, **connection, "group.id": "tidewatch-probe", "isolation.level": isolation}
+        )
+        try:
+            low, high = probe.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_WITHIN)
+            return LogRange(int(low), int(high))
+        except KafkaException as error:
+            if error.args[0].code() in FORBIDDEN or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        finally:
+            probe.close()
