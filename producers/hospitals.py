@@ -43,6 +43,20 @@ class Network:
         """The drug and event of the truth, as reports name them."""
         return f"{ATC}|{_drug(self.drugs // 3)}", f"{ICD}|{_event(self.events // 2)}"
 
+    @property
+    def medicines(self) -> list[str]:
+        """The drugs, as reports name them."""
+        return [f"{ATC}|{_drug(number)}" for number in range(self.drugs)]
+
+    @property
+    def hidden_rate(self) -> float:
+        """How many hidden events a person has a day after any other drug, over the year."""
+        return float(_common(self)[self.events // 2]) / _WINDOW
+
+
+def _common(network: Network) -> Any:
+    return 0.09 / np.arange(1, network.events + 1) ** 0.8
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -67,7 +81,7 @@ def records(network: Network, pseudonyms: Pseudonyms) -> list[Sent]:
 
 def _resources(network: Network, rng: np.random.Generator) -> Iterator[tuple[float, str, dict[str, Any]]]:
     popular = 1 / np.arange(1, network.drugs + 1) ** 0.7
-    common = 0.09 / np.arange(1, network.events + 1) ** 0.8
+    common = _common(network)
     season = 1 + 0.4 * np.sin(2 * np.pi * np.arange(network.events) / network.events)
     drug = rng.choice(network.drugs, network.courses, p=popular / popular.sum())
     given = rng.uniform(0, network.days, network.courses)

@@ -45,6 +45,11 @@ class SignalState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     ``id`` is ``pipeline|drug|event``. Counts are of distinct ``unit``; ``expected`` is under independence, within strata where
     the pipeline has some. Measures that are not defined are absent. ``time`` is the largest time received when it was computed,
     ``received`` how many rows had been counted by then.
+
+    Of a monitored pair, ``unit`` is ``cases``: ``n`` are observed and ``expected`` come from background rates in ``drug_total``
+    days at risk, of data old enough to be tested. ``llr`` is their log-likelihood ratio, ``critical`` what it had to exceed at
+    this look, ``log_e`` the log of the e-value, ``alpha_spent`` the error used so far, ``p_calibrated`` against what negative
+    controls show.
     """
 
     id: str
@@ -69,6 +74,11 @@ class SignalState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     ic025: float | None = None
     ebgm: float | None = None
     eb05: float | None = None
+    llr: float | None = None
+    critical: float | None = None
+    log_e: float | None = None
+    alpha_spent: float | None = None
+    p_calibrated: float | None = None
     presets: list[str] = []
 
 

@@ -134,6 +134,8 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     # Written by pseudonym alone. Reports derived from it go to the partition of their population, where all of its counts are.
     TopicSpec("hospital.fhir.resource.v1", "source", None, "patient", "murmur2", _days(3)),
     TopicSpec("pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3)),
+    # Time at risk and cases of patients for monitored pairs, and how far each partition of patients is.
+    TopicSpec("pharma.followup.changed.v1", "source", None, "population", "murmur2", _days(3)),
     TopicSpec("pharma.signal.state.v1", "result", SignalState, "id", "source", FOREVER, "compact"),
     TopicSpec("pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER),
     # What analysts make of pairs, written by people.

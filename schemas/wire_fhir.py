@@ -30,7 +30,7 @@ def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Column
     rows: list[int] = []
     rejected: list[Rejected] = []
     for i, value in enumerate(batch.values):
-        found = _facts(value, source, limits)
+        found = _facts(value, source, int(batch.log_times[i]), limits)
         if isinstance(found, Failure):
             offset = int(batch.offsets[i])
             rejected.append(Rejected(offset, 0, found.code, found.detail, batch.keys[i], value))
@@ -52,7 +52,7 @@ def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Column
     )  # fmt: skip
 
 
-def _facts(value: bytes | None, source: str, limits: Limits) -> list[ClinicalFact] | Failure:
+def _facts(value: bytes | None, source: str, log_time: int, limits: Limits) -> list[ClinicalFact] | Failure:
     if not value:
         return Failure(ErrorCode.EMPTY, "the record has no value")
     if len(value) > limits.max_bytes:
@@ -63,6 +63,12 @@ def _facts(value: bytes | None, source: str, limits: Limits) -> list[ClinicalFac
     for fact in found:
         if fact.kind != "person" and not fact.retracted and not limits.earliest <= fact.time < limits.latest:
             return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"{fact.id} is of {fact.time} ms")
+        if (
+            limits.max_future is not None
+            and 0 <= log_time < fact.time - limits.max_future
+            and not fact.retracted
+        ):
+            return Failure(ErrorCode.TIME_IN_FUTURE, f"{fact.id} is after the log's {log_time} ms")
         if len(fact.patient) > limits.max_label or any(len(code) > limits.max_label for code in fact.codes):
             return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of {fact.id} is too long")
     return found

@@ -35,14 +35,16 @@ def history(records: Iterable[Keyed], steps: Iterable[SignalChange], state_id: s
     name = state_id.encode()
     found = [decode(value) for key, value in records if key == name and value]
     found += [step.state for step in steps if step.state.id == state_id]
-    return [state for _, state in sorted({state.received: state for state in found}.items())]
+    return [state for _, state in sorted({(state.received, state.time): state for state in found}.items())]
 
 
 def course_of(states: Sequence[SignalState], preset: str) -> Course:
-    """Return the measure that decides a preset, over the states.
+    """Return the measure that decides a preset, over the states; of monitored pairs it is the test's own.
 
     Raises KeyError for a preset that there is not.
     """
+    if any(state.unit == "cases" for state in states):
+        return _tested(states, preset)
     leading = PRESETS[preset].leading
     points = [
         (state.time, value) for state in states if (value := getattr(state, leading.statistic)) is not None
@@ -53,4 +55,15 @@ def course_of(states: Sequence[SignalState], preset: str) -> Course:
         tuple(time for time, _ in points),
         tuple(value for _, value in points),
         (leading.value,) * len(points),
+    )
+
+
+def _tested(states: Sequence[SignalState], rule: str) -> Course:
+    points = [(s.time, s.llr, s.critical) for s in states if s.llr is not None]
+    # Where nothing was tested any more, the last boundary stands.
+    boundary: list[float] = []
+    for _, _, critical in points:
+        boundary.append(critical if critical is not None else boundary[-1] if boundary else float("nan"))
+    return Course(
+        "llr", rule, tuple(time for time, _, _ in points), tuple(llr for _, llr, _ in points), tuple(boundary)
     )

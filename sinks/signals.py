@@ -134,7 +134,7 @@ def detected_issue(change: SignalChange) -> dict[str, Any]:
     state = change.state
     measures = {
         name: value
-        for name in ("prr", "ror", "ic", "ic025", "ebgm", "eb05", "expected")
+        for name in ("prr", "ror", "ic", "ic025", "ebgm", "eb05", "llr", "expected")
         if (value := getattr(state, name)) is not None
     }
     detail = f"{state.drug} and {state.event}: {state.n} of {state.total} {state.unit}, {change.preset} {change.step}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,12 +13,15 @@ import msgspec
 from schemas.clinical import ClinicalFact
 from schemas.columns import Columns, RawBatch
 from schemas.deadletters import headers_for
+from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SafetyReport
 from schemas.wire_fhir import decode_fhir, read_fact
 from streams.blocks import Changes, cut, joined
 from streams.config import Stage
+from streams.monitoring import Monitored
+from streams.signals.cohort import Stretch, union
 from streams.task import Blocks, Output, OutputKind
-from streams.watermark import BEGINNING
+from streams.watermark import BEGINNING, SILENT
 
 DAY = 86_400_000
 _YEAR = 365.25 * DAY
@@ -51,7 +54,9 @@ class RiskRule:
 class DerivedPipeline:
     """Turn the facts of patients into safety reports of a population; the first rule that applies to an outcome decides.
 
-    Facts are remembered for ``memory_days`` before the latest of the partition.
+    Facts are remembered for ``memory_days`` before the latest of the partition. For the pairs ``monitored``, whose events are whole
+    codes that a rule applies to, the time at risk and the cases of patients go to ``followups``; so does how far a partition is,
+    also one that brings nothing for ``idle_timeout_ms``.
     """
 
     name: str
@@ -61,25 +66,38 @@ class DerivedPipeline:
     rules: tuple[RiskRule, ...] = (RiskRule("*"),)
     memory_days: int = 800
     reports: str = "pharma.report.received.v1"
+    monitored: tuple[Monitored, ...] = ()
+    followups: str = "pharma.followup.changed.v1"
+    idle_timeout_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        for pair in self.monitored:
+            if not any(rule.applies(pair.event) for rule in self.rules):
+                raise ValueError(
+                    f"no rule applies to {pair.event}, which is monitored: it has no risk window"
+                )
 
     @property
     def outputs(self) -> dict[OutputKind, str]:
         """The topic of each kind of output."""
-        return {"result": self.reports, "dead": f"{self.source}.dlq"}
+        topics: dict[OutputKind, str] = {"result": self.reports, "dead": f"{self.source}.dlq"}
+        return topics | {"partial": self.followups} if self.monitored else topics
 
     @property
     def hash(self) -> str:
         """A digest of everything that decides results."""
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
-    def stage(self) -> Stage:
-        """Return the engine's stage."""
+    def stage(self, partitions: int = 1) -> Stage:
+        """Return the engine's stage for a source with so many partitions."""
         return Stage(
             topic=self.source,
             decode=self.decode,
-            task=partial(DeriveTask, self),
+            task=partial(DeriveTask, self, partitions=partitions),
             outputs=self.outputs,
             signature=self.hash,
+            idle_timeout_ms=self.idle_timeout_ms if self.monitored else None,
+            marks_idle=bool(self.monitored),
         )
 
     def decode(self, batch: RawBatch) -> Columns:
@@ -88,13 +106,14 @@ class DerivedPipeline:
 
 
 class Known(msgspec.Struct, array_like=True):
-    """What is known of one patient: facts by id, and of each report made its version and content."""
+    """What is known of one patient: facts by id, of each report made its version and content, and each follow-up as last told."""
 
     facts: dict[str, ClinicalFact]
     made: dict[str, tuple[int, list[str], list[str]]]
     latest: int = 0
     birth: int | None = None
     sex: str = "unknown"
+    followed: dict[tuple[str, str], tuple[list[Stretch], list[int]]] = {}
 
 
 class DeriveTask:
@@ -103,9 +122,13 @@ class DeriveTask:
     Facts may come in any order and be corrected: a report changes with a new version, and is taken back once nothing makes it.
     """
 
-    def __init__(self, pipeline: DerivedPipeline, partition: int = 0) -> None:
-        del partition
+    def __init__(self, pipeline: DerivedPipeline, partition: int = 0, partitions: int = 1) -> None:
         self._pipeline = pipeline
+        self._partition, self._partitions = partition, partitions
+        self._told = BEGINNING
+        self._watched: dict[str, list[str]] = {}
+        for pair in pipeline.monitored:
+            self._watched.setdefault(pair.drug, []).append(pair.event)
         self._patients: dict[str, Known] = {}
         self._rules: dict[str, RiskRule | None] = {}
         self._max_time = BEGINNING
@@ -135,13 +158,37 @@ class DeriveTask:
         return outputs
 
     def advance(self, position: int, watermark: int) -> list[Output]:
-        """Do nothing: time alone makes no report."""
+        """Tell how far the idle partition is; time alone makes no report."""
         del position
-        self._max_time = max(self._max_time, watermark)
-        return []
+        outputs: list[Output] = []
+        if watermark == SILENT and self._watched:
+            outputs.append(self._clock(0, idle=True))
+        else:
+            self._max_time = max(self._max_time, watermark)
+            self._tell_time(outputs)
+        return outputs
+
+    def _tell_time(self, outputs: list[Output]) -> None:
+        """Tell once for each day that this partition has come to it."""
+        day = self._max_time // DAY * DAY
+        if self._watched and day > self._told:
+            self._told = day
+            outputs.append(self._clock(day))
+
+    def _clock(self, time: int, *, idle: bool = False) -> Output:
+        return self._update(
+            clock=Clock(partition=self._partition, partitions=self._partitions, time=time, idle=idle)
+        )
+
+    def _update(self, *, followup: FollowUp | None = None, clock: Clock | None = None) -> Output:
+        population = self._pipeline.population
+        update = CohortUpdate(population=population, followup=followup, clock=clock)
+        return Output("partial", population.encode(), self._encode(update), to="key")
 
     def _take(self, fact: ClinicalFact, outputs: list[Output]) -> None:
-        known = self._patients.setdefault(fact.patient, Known({}, {}))
+        known = self._patients.get(fact.patient)
+        if known is None:
+            known = self._patients[fact.patient] = Known({}, {}, followed={})
         if fact.kind == "person":
             known.birth, known.sex = fact.time, fact.sex or "unknown"
             return
@@ -152,8 +199,11 @@ class DeriveTask:
             return  # nothing was made of it
         known.facts[fact.id] = fact
         self._max_time = max(self._max_time, fact.time)
+        self._tell_time(outputs)
         known.latest = max(known.latest, fact.time)
         self._send(fact, known, outputs)
+        if self._watched:
+            self._follow(known, outputs)
         self._since += 1
         if self._since >= 10_000:
             self._forget()
@@ -169,6 +219,44 @@ class DeriveTask:
                 continue
             known.made[report] = (version + 1, drugs, events)
             outputs.append(self._report(report, version + 1, drugs, events, cause, known))
+
+    def _follow(self, known: Known, outputs: list[Output]) -> None:
+        """Tell the time at risk and the cases of each monitored pair where they have changed."""
+        now = dict(self._followed(known))
+        for pair in sorted(now.keys() | known.followed.keys()):
+            at_risk, cases = now.get(pair, ([], []))
+            before = known.followed.get(pair, ([], []))
+            if (at_risk, cases) == before:
+                continue
+            known.followed[pair] = at_risk, cases
+            drug, event = pair
+            followup = FollowUp(
+                drug=drug,
+                event=event,
+                at_risk=at_risk,
+                cases=cases,
+                not_at_risk=before[0],
+                no_cases=before[1],
+            )
+            outputs.append(self._update(followup=followup))
+
+    def _followed(self, known: Known) -> Iterator[tuple[tuple[str, str], tuple[list[Stretch], list[int]]]]:
+        given: dict[str, list[int]] = {}
+        for fact in known.facts.values():
+            if fact.kind == "exposure" and not fact.retracted and fact.codes[0] in self._watched:
+                given.setdefault(fact.codes[0], []).append(fact.time // DAY)
+        for drug, days in given.items():
+            for event in self._watched[drug]:
+                rule = self._rule_of(event)
+                if rule is None:
+                    continue
+                at_risk = union((day + rule.first, day + rule.last) for day in days)
+                began = [
+                    known.facts[report].time // DAY
+                    for report, (_, drugs, events) in known.made.items()
+                    if drug in drugs and event in events and known.facts[report].kind == "outcome"
+                ]
+                yield (drug, event), (at_risk, sorted(began))
 
     def _derived(self, known: Known) -> Iterable[tuple[str, list[str], list[str]]]:
         live = [fact for fact in known.facts.values() if not fact.retracted]
@@ -251,7 +339,9 @@ class DeriveTask:
 
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
-        parts = {"patients": msgspec.msgpack.encode([self._max_time, self._since, self._patients])}
+        parts = {
+            "patients": msgspec.msgpack.encode([self._max_time, self._told, self._since, self._patients])
+        }
         return self._changes.since(cut("derived", parts), full=full)
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
@@ -259,7 +349,7 @@ class DeriveTask:
         if not blocks:
             return
         packed = joined(blocks, "derived")["patients"]
-        self._max_time, self._since, self._patients = msgspec.msgpack.decode(
-            packed, type=tuple[int, int, dict[str, Known]]
+        self._max_time, self._told, self._since, self._patients = msgspec.msgpack.decode(
+            packed, type=tuple[int, int, int, dict[str, Known]]
         )
         self._changes.begin(blocks)

@@ -9,6 +9,7 @@ from schemas.contributions import as_columns
 from streams.config import Stage
 from streams.derivation import DerivedPipeline
 from streams.joins import Join
+from streams.monitoring import MonitorPipeline
 from streams.once import RuledOnceTask
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
@@ -19,7 +20,7 @@ from streams.sourced_task import SourcedTask
 from streams.task import RuledTask
 from streams.window_task import WindowTask
 
-OneSource = Pipeline | ReportPipeline | DerivedPipeline | ShapePipeline
+OneSource = Pipeline | ReportPipeline | DerivedPipeline | MonitorPipeline | ShapePipeline
 AnyPipeline = OneSource | Join
 
 
@@ -27,6 +28,8 @@ def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
     """Return the engine's stage for a pipeline; given the source's ``partitions``, rows on the wrong one are dead-lettered."""
     if isinstance(pipeline, ShapePipeline):
         return _shape_stage(pipeline)
+    if isinstance(pipeline, DerivedPipeline):
+        return pipeline.stage(partitions or 1)
     if not isinstance(pipeline, Pipeline):
         return pipeline.stage()
     return Stage(

@@ -17,10 +17,13 @@ from producers.loader import load
 from producers.pacing import Pacer
 from producers.pseudonyms import Pseudonyms
 from schemas.deadletters import STAGE, header
+from schemas.safety import SignalState
 from schemas.topics import all_topics, checkpoint_topic
 from sinks.reader import follow, read_to_end
 from sinks.signals import changes, latest_states
+from streams.monitoring import Monitored, MonitorPipeline
 from streams.pipelines.pharma import HOSPITAL, PHARMA
+from streams.signals.surveillance import Plan
 from tidewatch.demo.crew import Crew, environment_for
 from tidewatch.pharma_verdict import PharmaReport, differences, verdict_of
 from tidewatch.topics import create
@@ -28,7 +31,14 @@ from tidewatch.topics import create
 APP = "pharma-demo"
 # As the pipeline of the catalogue, but judged every hundred reports: the network is small.
 WATCHED = replace(PHARMA, refresh=100)
-_DECLARED = (HOSPITAL.name, "tidewatch.pharma_demo:WATCHED")
+_NETWORK = Network()
+# The event of the hidden pair after every drug, against the rate at which it comes anyway.
+_PAIRS = tuple(Monitored(drug, _NETWORK.hidden[1], _NETWORK.hidden_rate) for drug in _NETWORK.medicines)
+DERIVED = replace(HOSPITAL, monitored=_PAIRS)
+MONITOR = MonitorPipeline(
+    name="monitor", monitored=_PAIRS, plan=Plan(horizon=8.0, minimum=3), every_days=7, settle_days=21
+)
+_DECLARED = tuple(f"tidewatch.pharma_demo:{name}" for name in ("DERIVED", "WATCHED", "MONITOR"))
 _PATIENCE = 300.0
 _DAY_MS = 86_400_000
 _MONTH = 30
@@ -52,7 +62,8 @@ def play(
     started = time.monotonic()
     # A key for this run: simulated patients need no lasting pseudonym.
     sent = records(network, Pseudonyms(os.urandom(32)))
-    topics = {HOSPITAL.source, *HOSPITAL.outputs.values(), *WATCHED.outputs.values()}
+    pipelines = (DERIVED, WATCHED, MONITOR)
+    topics = {DERIVED.source, *(topic for pipeline in pipelines for topic in pipeline.outputs.values())}
     create(
         AdminClient({**connection}),
         [replace(spec, partitions=1) for spec in all_topics() if spec.name in topics],
@@ -68,18 +79,18 @@ def play(
         )
         view = _View(connection, network, say)
         stack.callback(view.close)
-        load(connection, HOSPITAL.source, _paced(sent, seconds, crew, view), partition=0)
+        load(connection, DERIVED.source, _paced(sent, seconds, crew, view), partition=0)
         say("everything is sent; waiting until all of it is counted")
         stage.until(stage.finished, "everything to be counted")
         view.look()
         reports, dead = stage.values(WATCHED.source), len(stage.messages(WATCHED.outputs["dead"]))
-        states = latest_states((m.key(), m.value()) for m in stage.messages(WATCHED.states))
+        states = stage.states()
         steps = changes(stage.values(WATCHED.changes))
     drug, event = network.hidden
     return PharmaReport(
         drug=drug, event=event, relative_risk=network.relative_risk, began_on_day=network.begins, resources=len(sent),
         reports=len(reports), dead_letters=dead, pairs=len(states), seconds=round(time.monotonic() - started, 1),
-        verdicts=[verdict_of(name, steps, network) for name in WATCHED.presets],
+        verdicts=[verdict_of(name, steps, network) for name in (*WATCHED.presets, MONITOR.plan.method)],
         differences=differences(reports, states, WATCHED),
     )  # fmt: skip
 
@@ -161,18 +172,23 @@ class _Stage:
 
     def finished(self) -> bool:
         """Return whether all resources are derived, and the last states are of all reports that came of them."""
-        places = [TopicPartition(topic, 0) for topic in (HOSPITAL.source, WATCHED.source)]
+        places = [TopicPartition(topic, 0) for topic in (DERIVED.source, WATCHED.source, MONITOR.source)]
         if any(
             place.offset < self._end(place.topic) for place in self._consumer.committed(places, timeout=30)
         ):
             return False
         bad = sum(_stage_of(letter) == "decode" for letter in self.messages(WATCHED.outputs["dead"]))
-        states = latest_states((m.key(), m.value()) for m in self.messages(WATCHED.states))
+        states = self.states()
         counted = len(self.messages(WATCHED.source)) - bad
         return bool(states) and {state.received for state in states.values()} == {counted}
 
     def messages(self, topic: str) -> list[Message]:
         return [message for batch in read_to_end(self._connection, [topic]) for message in batch]
+
+    def states(self) -> dict[str, SignalState]:
+        """Return the latest states of all pairs that reports are counted of."""
+        found = latest_states((m.key(), m.value()) for m in self.messages(WATCHED.states))
+        return {name: state for name, state in found.items() if state.pipeline == WATCHED.name}
 
     def values(self, topic: str) -> list[bytes]:
         return [message.value() or b"" for message in self.messages(topic)]

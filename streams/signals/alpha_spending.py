@@ -52,7 +52,7 @@ class SpendingMonitor:
     minimum: int = 1
     spent: float = 0.0
     expected: float = 0.0
-    _alive: Floats = field(default_factory=lambda: np.ones(1))
+    alive: Floats = field(default_factory=lambda: np.ones(1))
 
     def look(self, expected: float) -> int | None:
         """Take the cumulative expected count by a look and return the cumulative count that signals at it.
@@ -62,17 +62,17 @@ class SpendingMonitor:
         if expected < self.expected:
             raise ValueError("expected counts cannot fall from look to look")
         mean, self.expected = expected - self.expected, expected
-        grown = np.zeros(len(self._alive) + int(mean + 12 * np.sqrt(mean) + 40))
-        grown[: len(self._alive)] = self._alive
+        grown = np.zeros(len(self.alive) + int(mean + 12 * np.sqrt(mean) + 40))
+        grown[: len(self.alive)] = self.alive
         k = np.arange(len(grown))
         steps = np.exp(special.xlogy(k, mean) - mean - special.gammaln(k + 1))
-        self._alive = np.convolve(grown, steps)[: len(grown)]
-        tail = np.cumsum(self._alive[::-1])[::-1]  # the probability of at least each count
+        self.alive = np.convolve(grown, steps)[: len(grown)]
+        tail = np.cumsum(self.alive[::-1])[::-1]  # the probability of at least each count
         allowed = self.spend(expected / self.horizon) - self.spent
         signals = np.flatnonzero((tail <= allowed) & (np.arange(len(tail)) >= max(self.minimum, 1)))
         if allowed <= 0 or not len(signals):
             return None
         first = int(signals[0])
         self.spent += float(tail[first])
-        self._alive = self._alive[:first]
+        self.alive = self.alive[:first]
         return first

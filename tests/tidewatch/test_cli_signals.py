@@ -121,6 +121,28 @@ def test_a_pair_is_explained_with_its_course_and_boundary(topics: dict[str, str]
 
 
 @pytest.mark.kafka
+def test_a_monitored_pair_is_explained_by_its_test(kafka: Kafka, topics: dict[str, str]) -> None:
+    looks = [
+        at(
+            drug="m",
+            unit="cases",
+            received=i,
+            n=3 * i,
+            llr=i * 1.5,
+            critical=2.9,
+            log_e=0.1,
+            alpha_spent=0.02,
+        )
+        for i in (1, 2)
+    ]
+    load(kafka.connection, topics["states"], [(s.id.encode(), msgspec.json.encode(s)) for s in looks])
+    shown = look(topics, "explain", "m", "e").stdout
+    assert "6 cases observed in 20 days at risk, 0.70 expected" in shown
+    assert "signals above 2.900" in shown
+    assert "llr over time (*)" in shown
+
+
+@pytest.mark.kafka
 def test_an_omop_database_is_replayed_by_pseudonym(
     kafka: Kafka, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,13 +9,14 @@ import pytest
 from producers.hospitals import Network, day_of, records
 from producers.pseudonyms import Pseudonyms
 from schemas.columns import RawBatch
+from schemas.contributions import as_columns
 from schemas.safety import SafetyReport, SignalChange, SignalState
 from streams.derivation import DeriveTask
-from streams.pipelines.pharma import HOSPITAL
+from streams.monitor_task import MonitorTask
 from streams.report_task import ReportTask
 from streams.reports import ReportPipeline
 from tests.streams.signals.reporting import changes, columns, report, states
-from tidewatch.pharma_demo import WATCHED, play
+from tidewatch.pharma_demo import DERIVED, MONITOR, WATCHED, play
 from tidewatch.pharma_verdict import Verdict, differences, verdict_of
 
 NETWORK = Network(begins=100)
@@ -85,6 +86,7 @@ def test_a_strong_hidden_signal_is_found_live():
     assert found.verdicts == chained(network)
     by_preset = {verdict.preset: verdict for verdict in found.verdicts}
     assert by_preset["umc"].days_to_detection is not None
+    assert by_preset["maxsprt"].days_to_detection is not None
     assert 0 <= by_preset["umc"].days_to_detection < 250
 
 
@@ -95,8 +97,24 @@ def chained(network: Network) -> list[Verdict]:
     batch = RawBatch(
         "f", 0, 0, n, np.arange(n), np.full(n, now), [s.key for s in sent], [s.value for s in sent]
     )
-    derived = DeriveTask(HOSPITAL).process(HOSPITAL.decode(batch))
+    derived = DeriveTask(DERIVED).process(DERIVED.decode(batch))
     task = ReportTask(WATCHED)
-    outputs = task.process(columns([output.value or b"" for output in derived]))
+    outputs = task.process(columns([output.value or b"" for output in derived if output.kind == "result"]))
     outputs += task.advance(0, 0)
-    return [verdict_of(name, changes(outputs), network) for name in WATCHED.presets]
+    updates = [output.value or b"" for output in derived if output.kind == "partial"]
+    outputs += MonitorTask(MONITOR).process(
+        as_columns(
+            RawBatch(
+                "u",
+                0,
+                0,
+                len(updates),
+                np.arange(len(updates)),
+                np.zeros(len(updates)),
+                [None] * len(updates),
+                updates,
+            )
+        )
+    )
+    names = (*WATCHED.presets, "maxsprt")
+    return [verdict_of(name, changes(outputs), network) for name in names]

@@ -111,7 +111,10 @@ def _explain(
     shown.print(
         f"{state.drug} and {state.event} in {state.pipeline}, as of {day(state.time)}, by {state.unit}"
     )
-    _tables(shown, state)
+    if state.unit == "cases":
+        _monitored(shown, state)
+    else:
+        _tables(shown, state)
     for step in steps:
         shown.print(
             f"{day(step.time)}  {step.preset:<11} {step.step:<12} n={step.state.n} IC025={number(step.state.ic025)}"
@@ -123,6 +126,19 @@ def _explain(
             f"{said.judgement} by {said.analyst} on {day(said.time)} at {said.n} reports: {said.reason}",
             markup=False,
         )
+
+
+def _monitored(shown: Console, state: SignalState) -> None:
+    shown.print(
+        f"{state.n} cases observed in {state.drug_total} days at risk, {state.expected:.2f} expected; IC {number(state.ic)}, "
+        f"at least {number(state.ic025)}"
+    )
+    boundary = (
+        "nothing is tested any more" if state.critical is None else f"signals above {state.critical:.3f}"
+    )
+    shown.print(f"log-likelihood ratio {number(state.llr)}, {boundary}; log e-value {number(state.log_e)}")
+    spent = "-" if state.alpha_spent is None else f"{state.alpha_spent:.4f}"
+    shown.print(f"alpha spent {spent}; p calibrated by negative controls {number(state.p_calibrated)}")
 
 
 def _tables(shown: Console, state: SignalState) -> None:

@@ -31,6 +31,13 @@ def test_a_course_has_the_measure_and_boundary_of_its_preset():
         course_of(states, "mine")
 
 
+def test_the_course_of_a_monitored_pair_is_its_ratio_with_the_boundary_of_each_look():
+    looks = [(1, 0.4, 2.0), (2, 2.6, 2.1), (3, 3.0, None)]
+    states = [state(unit="cases", received=i, llr=llr, critical=c) for i, llr, c in looks]
+    course = course_of(states, "maxsprt")
+    assert (course.measure, course.values, course.boundary) == ("llr", (0.4, 2.6, 3.0), (2.0, 2.1, 2.1))
+
+
 def test_in_text_a_value_holds_until_the_next_and_the_boundary_is_seen():
     course = Course("m", "r", (0, 10 * DAY, 20 * DAY), (0.0, 1.0, 4.0), (2.0,) * 3)
     lines = in_text(course, width=21, height=5)
