@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
+
+import msgspec
 
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
@@ -15,6 +18,38 @@ from streams.stages import AnyPipeline
 
 class DeclarationError(Exception):
     """There is no such pipeline."""
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """A pipeline as a person named it, with the text of its file, so that other machines find the very same one."""
+
+    text: str
+    code: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Declared:
+        """Return what ``find_pipeline`` would find, by name and text.
+
+        Raises:
+            DeclarationError: there is none.
+        """
+        find_pipeline(text)
+        path = Path(text.rpartition(":")[0])
+        return cls(text, path.read_text() if text not in PIPELINES and path.suffix == ".py" else None)
+
+    def pipeline(self) -> AnyPipeline:
+        """Return the pipeline.
+
+        Raises:
+            DeclarationError: there is none.
+        """
+        if self.code is None:
+            return find_pipeline(self.text)
+        place, _, variable = self.text.rpartition(":")
+        module = ModuleType(f"tidewatch_declared_{Path(place).stem}")
+        sys.modules[module.__name__] = module  # where dataclasses look for their module
+        exec(compile(self.code, place, "exec", dont_inherit=True), module.__dict__)
+        return _checked(getattr(module, variable, None), place, variable)
 
 
 def find_pipeline(text: str) -> AnyPipeline:
@@ -30,10 +65,7 @@ def find_pipeline(text: str) -> AnyPipeline:
         raise DeclarationError(
             f"no pipeline {text!r}; there are: {', '.join(sorted(PIPELINES))}. Your own: FILE.py:VARIABLE or module:VARIABLE."
         )
-    found = getattr(_imported(place), variable, None)
-    if not isinstance(found, AnyPipeline):
-        raise DeclarationError(f"{place} has no Pipeline named {variable}")
-    return found
+    return _checked(getattr(_imported(place), variable, None), place, variable)
 
 
 def find_windowed(text: str) -> Pipeline:
@@ -61,6 +93,12 @@ def find_watchable(text: str) -> Pipeline | ReportPipeline:
         raise DeclarationError(
             f"{text} has neither windows nor signals to show; name the pipeline that its results go to"
         )
+    return found
+
+
+def _checked(found: object, place: str, variable: str) -> AnyPipeline:
+    if not isinstance(found, AnyPipeline):
+        raise DeclarationError(f"{place} has no Pipeline named {variable}")
     return found
 
 

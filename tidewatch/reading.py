@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.deadletters import dead_letter
+from schemas.results import DeadLetter
 from schemas.topics import find_topic
 from sinks.archive_files import PartitionFiles, read_files
 from sinks.batches import raw_batch
 from sinks.errors import TopicError
 from sinks.makers import maker
 from sinks.reader import EARLIEST, read_to_end
+from tidewatch.backfill.record_files import batches_of, is_record_file, records_of
 
 
 def read_frame(
@@ -30,7 +32,9 @@ def read_frame(
     connection: Mapping[str, str | int] | None,
 ) -> pd.DataFrame:
     """Do what `tidewatch.read` says."""
-    table = _archive(Path(source)) if _is_archive(source) else _topic(str(source), since, like, connection)
+    table = (
+        _archive(Path(source), like) if _is_archive(source) else _topic(str(source), since, like, connection)
+    )
     time = "timestamp" if "timestamp" in table.column_names else "record_timestamp"
     if since is not None and time in table.column_names:
         table = table.filter(
@@ -43,10 +47,10 @@ def _is_archive(source: str | Path) -> bool:
     return isinstance(source, Path) or "/" in source or Path(source).exists()
 
 
-def _archive(path: Path) -> pa.Table:
+def _archive(path: Path, like: str | None) -> pa.Table:
     """Read all files below a directory of one topic, or one file."""
     if path.is_file():
-        return read_files([path])
+        return _files([path], like)
     partitions = sorted(path.glob("[0-9]*"), key=lambda each: int(each.name))
     if not partitions:
         topics = sorted(each.name for each in path.glob("*") if each.is_dir())
@@ -61,7 +65,24 @@ def _archive(path: Path) -> pa.Table:
     ]
     if not files:
         raise TopicError(f"the archive {path} holds no records yet")
-    return read_files(files)
+    return _files(files, like)
+
+
+def _files(files: list[Path], like: str | None) -> pa.Table:
+    """Read an archive's tables, or decode the records that a backfill has left, ``TOPIC/PARTITION/NUMBER.parquet``."""
+    if not is_record_file(files[0]):
+        return read_files(files)
+    topic = files[0].absolute().parent.parent.name
+    placed = [(file, int(file.absolute().parent.name)) for file in files]
+    if _is_dead(like or topic):
+        records = [record for file, partition in placed for _, record in records_of(file, topic, partition)]
+        letters = [(dead_letter(record.headers, record.key, record.value), record) for record in records]
+        return pa.Table.from_pylist(
+            [_fields(letter) | {"record_partition": record.partition} for letter, record in letters]
+        )
+    make = maker(topic, like=like)
+    tables = [make(batch) for file, partition in placed for batch in batches_of(file, topic, partition)]
+    return pa.concat_tables(tables).unify_dictionaries()
 
 
 def _topic(
@@ -101,16 +122,21 @@ def _is_dead(topic: str) -> bool:
 def _letters(messages: list[Any]) -> Iterator[dict[str, Any]]:
     for message in messages:
         letter = dead_letter(message.headers(), message.key(), message.value())
-        yield {name: getattr(letter, name) for name in letter.__struct_fields__} | {
+        yield _fields(letter) | {
             "record_partition": message.partition(),
             "record_offset": message.offset(),
             "record_timestamp": datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
         }
 
 
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    return {name: getattr(letter, name) for name in letter.__struct_fields__}
+
+
 def _frame(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="lossy")
-    place = ["partition", "offset", "row"] if "row" in frame else ["record_partition", "record_offset"]
+    by = ["partition", "offset", "row"] if "row" in frame else ["record_partition", "record_offset"]
+    place = [name for name in by if name in frame]
     return frame.sort_values(place, kind="stable", ignore_index=True) if len(frame) else frame
 
 

@@ -23,6 +23,7 @@ _GROUPS = (
     "rules",
     "late",
     "worker",
+    "backfill",
     "savepoint",
     "replay",
     "simulate",

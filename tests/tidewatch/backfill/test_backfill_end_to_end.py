@@ -1,0 +1,168 @@
+"""``tidewatch backfill`` on Dask: the bytes that a real worker wrote to Kafka, from the topic and from its archive."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tidewatch
+from producers.loader import load
+from tests.streams.harness import read_messages, until
+from tests.tidewatch.backfill.test_history_files import PIPELINE, archived, readings, value
+from tests.tidewatch.test_rollup_end_to_end import PARTITIONS, prepared
+from tests.tidewatch.test_worker_end_to_end import worker
+from tidewatch.backfill.planning import Plan
+from tidewatch.backfill.record_files import records_of
+from tidewatch.backfill.run import Outcome, cluster, run
+from tidewatch.backfill.sources import archive_sources
+from tidewatch.declarations import Declared
+
+pytestmark = pytest.mark.slow
+
+_TOPICS = ["windows", "alerts", "readings.late", "readings.dlq", "totals"]
+ON_KAFKA = """
+from schemas.event_types import SENSOR_READING
+from streams.pipeline import Pipeline, RollUp, Tumbling
+from streams.rules.threshold import Threshold
+
+MINE = Pipeline(
+    name="mine", source="{source}", event=SENSOR_READING, group_by=("sensor_id", "quantity"), keep=("site",),
+    window=Tumbling(10_000), results="{source}.out", alerts="{source}.alert", partials="{source}.partial",
+    totals="{source}.total", idle_timeout_ms={idle}, rollups=(RollUp(by=("site", "quantity")), RollUp()),
+    rules=(Threshold(name="hot", above=55.0, clear=40.0),),
+)
+"""
+Written = dict[tuple[str, int], list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]]
+
+
+def on_kafka(bootstrap: str, topics: list[str]) -> Written:
+    """Key, value and headers of everything on the topics, by topic and partition."""
+    found: Written = {}
+    for topic in topics:
+        for partition in range(PARTITIONS):
+            messages = read_messages(bootstrap, topic, partition)
+            rows = [(m.key(), m.value(), tuple(m.headers() or ())) for m in messages]
+            if rows:
+                found[topic, partition] = rows
+    return found
+
+
+def in_files(output: Path, topics: list[str]) -> Written:
+    found: Written = {}
+    for topic in topics:
+        for partition in range(PARTITIONS):
+            files = sorted((output / topic / str(partition)).glob("*.parquet"))
+            rows = [
+                (r.key, r.value, r.headers) for file in files for _, r in records_of(file, topic, partition)
+            ]
+            if rows:
+                found[topic, partition] = rows
+    return found
+
+
+def backfill(bootstrap: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tidewatch", "backfill", *arguments, "--json"]
+    environment = os.environ | {"TIDEWATCH_BOOTSTRAP": bootstrap}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("idle", [None, 2_000])
+def test_history_has_the_bytes_that_a_worker_wrote(
+    kafka: Any, topic_prefix: str, tmp_path: Path, idle: int | None
+) -> None:
+    """With an idle timeout the last windows are closed by the clock, and the app's checkpoints tell where."""
+    source = f"{topic_prefix}.in"
+    declaration = prepared(kafka, source, tmp_path, idle)
+    (tmp_path / "mine.py").write_text(ON_KAFKA.format(source=source, idle=idle))
+    records = [(row[0].encode(), value(row)) for row in readings()]
+    records[100:100] = [(b"s1", b"no json"), (b"s2", b"")]
+    load(kafka.connection, source, records)
+    # A roll-up that idleness closes depends on whose clock was first, so only the partitions' own outputs are compared then.
+    outputs = [
+        source + suffix for suffix in (".out", ".alert", ".late", ".dlq", *([] if idle else [".total"]))
+    ]
+    facts = backfill(kafka.bootstrap, declaration, "--output", str(tmp_path / "before"))
+    assert facts["records"] == len(records)
+    before = in_files(tmp_path / "before", outputs)
+    assert {topic for topic, _ in before} == set(outputs)
+    with worker(declaration, kafka.bootstrap, topic_prefix):
+        until(lambda: far_enough(kafka.bootstrap, outputs, before, idle), 180, "results are missing")
+    written = on_kafka(kafka.bootstrap, outputs)
+    assert (written == before) is (idle is None)
+
+    archive = [sys.executable, "-m", "tidewatch", "sink", "parquet", source, "--directory", str(tmp_path / "archive"),
+               "--like", "iot.sensor.reading.v1", "--once", "--records", "100"]  # fmt: skip
+    subprocess.run(
+        archive, env=os.environ | {"TIDEWATCH_BOOTSTRAP": kafka.bootstrap}, check=True, timeout=120
+    )
+    backfill(
+        kafka.bootstrap, declaration, "--output", str(tmp_path / "after"), "--app-id", topic_prefix,
+        "--archive", str(tmp_path / "archive"), "--publish",
+    )  # fmt: skip
+    assert in_files(tmp_path / "after", outputs) == written
+
+    # Published again, every result is there twice under its id, and a reader that goes by ids has it once.
+    again = on_kafka(kafka.bootstrap, [f"{source}.out"])
+    assert again == {place: rows * 2 for place, rows in written.items() if place[0].endswith(".out")}
+    results = sum(len(rows) for (topic, _), rows in written.items() if topic.endswith(".out"))
+    frame = tidewatch.read(tmp_path / "after" / f"{source}.out", like="iot.sensor.window.v1")
+    assert len(frame) == results
+    letters = tidewatch.read(tmp_path / "after" / f"{source}.dlq", like="iot.sensor.reading.v1.dlq")
+    assert sorted(letters["code"]) == ["empty", "malformed"]
+
+
+def far_enough(bootstrap: str, topics: list[str], before: Written, idle: int | None) -> bool:
+    """Say whether a worker has published all that history holds and, where it closes windows when idle, the last ones."""
+    written = on_kafka(bootstrap, topics)
+    whole = all(len(written.get(place, [])) >= len(rows) for place, rows in before.items())
+    if idle is None:
+        return whole
+    windows = [
+        row[1] or b"" for (topic, _), rows in written.items() if topic.endswith(".out") for row in rows
+    ]
+    start = readings()[-1][1] // 10_000 * 10_000
+    sensors = {sensor for sensor, time, _ in readings() if time >= start}
+    closed = sum(b"|%d|%d|0" % (start, start + 10_000) in window for window in windows)
+    return whole and closed == len(sensors)
+
+
+def test_a_worker_slowed_to_a_crawl_is_overtaken_by_a_duplicate(tmp_path: Path) -> None:
+    """Of two workers one is stopped as soon as it has begun; the other does its own task, and then its task too."""
+    file = tmp_path / "mine.py"
+    file.write_text(PIPELINE)
+    archived(tmp_path / "archive", readings())
+    declared, sources = Declared.of(f"{file}:MINE"), archive_sources(tmp_path / "archive", "readings")
+    plan = Plan(declared, {"readings": sources}, tmp_path / "quiet")
+    with cluster(None, 2) as client:
+        run(plan, client, lambda *_: None, speculative=False)
+        undisturbed = in_files(tmp_path / "quiet", _TOPICS)
+        victim = min(client.run(os.getpid).values())
+        os.kill(victim, signal.SIGSTOP)
+        stopped = threading.Timer(120, os.kill, (victim, signal.SIGCONT))  # whatever happens, the test ends
+        stopped.start()
+        try:
+            plan = Plan(declared, {"readings": sources}, tmp_path / "raced")
+            began = time.monotonic()
+            outcome: Outcome = run(plan, client, lambda *_: None, patience=1.0)
+            took = time.monotonic() - began
+        finally:
+            stopped.cancel()
+            os.kill(victim, signal.SIGCONT)
+    assert outcome.raced >= 1
+    assert outcome.won >= 1
+    assert took < 120, "the stopped worker was waited for"
+    assert in_files(tmp_path / "raced", _TOPICS) == undisturbed
+    assert not (tmp_path / "raced" / ".work").exists()
