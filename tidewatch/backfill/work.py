@@ -29,7 +29,7 @@ Report = Callable[[int], None]
 class Job(msgspec.Struct, frozen=True):
     """One stage's task on one partition: what to run, over which records, and where to put what it publishes.
 
-    ``number`` is different for each job of a run and names its files, ``directory`` is on a disk that all workers share.
+    ``number`` is different for each job of a run and names its files, ``directory`` is there, on a disk that all workers share.
     """
 
     name: str
@@ -74,6 +74,8 @@ def perform(job: Job, attempt: str, report: Report) -> Made:
     records, published = 0, Counter[str]()
     told = time.monotonic()
     files: dict[tuple[str, int], RecordFile] = {}
+    _check_still_wanted(job)
+    directory.mkdir()
     stage, slack = _stage(job)
     try:
         with ExitStack() as closing:
@@ -82,6 +84,7 @@ def perform(job: Job, attempt: str, report: Report) -> Made:
                 for record in records_of(placed, job.partition, job.partitions):
                     place = record.topic, record.partition
                     if place not in files:
+                        _check_still_wanted(job)
                         path = directory / record.topic / str(record.partition) / f"{job.number:020d}.parquet"
                         files[place] = RecordFile(path)
                         closing.callback(files[place].close)
@@ -91,13 +94,16 @@ def perform(job: Job, attempt: str, report: Report) -> Made:
                 if time.monotonic() - told >= _REPORT_EVERY:
                     told = time.monotonic()
                     report(records)
-                    if job.won.exists() or not job.won.parent.exists():
-                        raise BeatenError(job.name)
+                    _check_still_wanted(job)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    directory.mkdir(parents=True, exist_ok=True)  # of a job that publishes nothing
     return Made(job.name, str(directory), records, dict(published))
+
+
+def _check_still_wanted(job: Job) -> None:
+    if job.won.exists() or not job.won.parent.exists():
+        raise BeatenError(job.name)
 
 
 def _stage(job: Job) -> tuple[Stage, int | None]:

@@ -16,7 +16,7 @@ import pytest
 
 import tidewatch
 from producers.loader import load
-from tests.streams.harness import read_messages, until
+from tests.streams.harness import Reader, until
 from tests.tidewatch.backfill.test_history_files import PIPELINE, archived, readings, value
 from tests.tidewatch.test_rollup_end_to_end import PARTITIONS, prepared
 from tests.tidewatch.test_worker_end_to_end import worker
@@ -44,16 +44,13 @@ MINE = Pipeline(
 Written = dict[tuple[str, int], list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]]
 
 
-def on_kafka(bootstrap: str, topics: list[str]) -> Written:
-    """Key, value and headers of everything on the topics, by topic and partition."""
-    found: Written = {}
-    for topic in topics:
-        for partition in range(PARTITIONS):
-            messages = read_messages(bootstrap, topic, partition)
-            rows = [(m.key(), m.value(), tuple(m.headers() or ())) for m in messages]
-            if rows:
-                found[topic, partition] = rows
-    return found
+def on_kafka(reader: Reader) -> Written:
+    """Key, value and headers of what has been read, by topic and partition."""
+    return {
+        place: [(m.key(), m.value(), tuple(m.headers() or ())) for m in messages]
+        for place, messages in reader.messages.items()
+        if messages
+    }
 
 
 def in_files(output: Path, topics: list[str]) -> Written:
@@ -98,9 +95,11 @@ def test_history_has_the_bytes_that_a_worker_wrote(
     assert facts["records"] == len(records)
     before = in_files(tmp_path / "before", outputs)
     assert {topic for topic, _ in before} == set(outputs)
+    reader = Reader(kafka.bootstrap, outputs)
     with worker(declaration, kafka.bootstrap, topic_prefix):
-        until(lambda: far_enough(kafka.bootstrap, outputs, before, idle), 180, "results are missing")
-    written = on_kafka(kafka.bootstrap, outputs)
+        until(lambda: far_enough(reader, before, idle), 180, "results are missing")
+    reader.read_all()
+    written = on_kafka(reader)
     assert (written == before) is (idle is None)
 
     archive = [sys.executable, "-m", "tidewatch", "sink", "parquet", source, "--directory", str(tmp_path / "archive"),
@@ -115,18 +114,26 @@ def test_history_has_the_bytes_that_a_worker_wrote(
     assert in_files(tmp_path / "after", outputs) == written
 
     # Published again, every result is there twice under its id, and a reader that goes by ids has it once.
-    again = on_kafka(kafka.bootstrap, [f"{source}.out"])
-    assert again == {place: rows * 2 for place, rows in written.items() if place[0].endswith(".out")}
     results = sum(len(rows) for (topic, _), rows in written.items() if topic.endswith(".out"))
+    until(lambda: len_of(reader, ".out") >= 2 * results, 60, "nothing was published")
+    again = {place: rows for place, rows in on_kafka(reader).items() if place[0].endswith(".out")}
+    reader.close()
+    assert again == {place: rows * 2 for place, rows in written.items() if place[0].endswith(".out")}
     frame = tidewatch.read(tmp_path / "after" / f"{source}.out", like="iot.sensor.window.v1")
     assert len(frame) == results
     letters = tidewatch.read(tmp_path / "after" / f"{source}.dlq", like="iot.sensor.reading.v1.dlq")
     assert sorted(letters["code"]) == ["empty", "malformed"]
 
 
-def far_enough(bootstrap: str, topics: list[str], before: Written, idle: int | None) -> bool:
+def len_of(reader: Reader, suffix: str) -> int:
+    reader.read(0.5)
+    return sum(len(messages) for (topic, _), messages in reader.messages.items() if topic.endswith(suffix))
+
+
+def far_enough(reader: Reader, before: Written, idle: int | None) -> bool:
     """Say whether a worker has published all that history holds and, where it closes windows when idle, the last ones."""
-    written = on_kafka(bootstrap, topics)
+    reader.read(0.5)
+    written = on_kafka(reader)
     whole = all(len(written.get(place, [])) >= len(rows) for place, rows in before.items())
     if idle is None:
         return whole

@@ -90,6 +90,7 @@ def perform_all(jobs: list[Job]) -> list[Job]:
 
 def backfilled(declared: Declared, root: Path, scratch: Path, *, complete: bool = False) -> Path:
     """Run both stages, job after job."""
+    scratch.mkdir()
     plan = Plan(declared, {"readings": archive_sources(root, "readings")}, scratch, complete=complete)
     perform_all(plan.later_jobs(perform_all(plan.first_jobs(scratch)), scratch))
     return scratch
