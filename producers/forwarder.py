@@ -16,10 +16,11 @@ from producers.producer import ProducerLimits, librdkafka_settings
 from producers.spool import Entry, Spool
 from schemas.batch_ids import batch_key
 from schemas.codec import ARROW, JSON
+from schemas.wire_panes import PANES
 
 log = logging.getLogger(__name__)
 
-KINDS = (ARROW, JSON)
+KINDS = (ARROW, JSON, PANES)
 _IN_FLIGHT_BYTES = 32 << 20
 _TICK = 0.05
 _LONGEST_PAUSE = 30.0

@@ -18,14 +18,18 @@ from confluent_kafka import KafkaException
 
 from producers.errors import BackPressureError, MappingError, ProducerFailedError, SpoolFullError
 from producers.forwarder import KINDS, Forwarder, partitions_of
-from producers.splitting import ipc_stream, split
+from producers.splitting import ipc_stream, split, split_panes
 from producers.spool import Item, Spool, SpoolLimits
 from schemas.codec import ARROW, JSON, Decoder
 from schemas.columns import Columns, RawBatch
 from schemas.event_types import SENSOR_READING, EventType
+from schemas.wire_panes import PANES, Reduced
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_ARROW, _JSON = KINDS.index(ARROW), KINDS.index(JSON)
+_ARROW, _JSON, _PANES = KINDS.index(ARROW), KINDS.index(JSON), KINDS.index(PANES)
+
+Reduce = Callable[[Columns], tuple[Reduced | None, Columns]]
+"""Turns events into panes, and returns those events that cannot be in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class Gateway:
     """Take readings in and see that they reach the topic, whatever happens to the broker or the network in between.
 
     Each batch is split by the partition of its keys, one Arrow record for a partition. What is no valid event is passed on as it
-    came, as JSON, for the processors to dead-letter. Values go in the canonical unit of their quantity.
+    came, as JSON, for the processors to dead-letter. Values go in the canonical unit of their quantity. With ``reduce`` each batch
+    goes as panes, which processors add to what arrives as rows.
 
     Delivery: what a call took is on disk, as synced as ``spool_limits`` says, when its batch is cut (``flush`` cuts at once), and
     from then on it outlives a kill. It reaches the topic in order of each partition, at least once; what is sent again bears the
@@ -77,6 +82,7 @@ class Gateway:
         directory: Path,
         *,
         event: EventType = SENSOR_READING,
+        reduce: Reduce | None = None,
         partitions: int | None = None,
         limits: GatewayLimits | None = None,
         spool_limits: SpoolLimits | None = None,
@@ -88,7 +94,7 @@ class Gateway:
                 f"{name!r} is no name for a gateway: use up to 100 letters, digits and ._-"
             )
         self._topic, self._event, self._limits = topic, event, limits or GatewayLimits()
-        self._monotonic = monotonic
+        self._monotonic, self._reduce = monotonic, reduce
         found = _partitions(connection, topic, connect_timeout)
         self._spool = Spool(
             directory, name, topic, partitions if found is None else found, spool_limits, monotonic
@@ -216,9 +222,12 @@ class Gateway:
 
     def _keep(self, columns: Columns, rejected: Sequence[bytes]) -> None:
         partitions, most = self._spool.meta.partitions, self._limits.max_record_bytes
-        items = [
+        reduced, rest = (None, columns) if self._reduce is None else self._reduce(columns)
+        panes = () if reduced is None else split_panes(reduced, self._event.key, partitions, most)
+        items = [Item(part.partition, part.rows, _PANES, part.value) for part in panes]
+        items += [
             Item(part.partition, part.rows, _ARROW, part.value)
-            for part in split(columns, self._event, partitions, most)
+            for part in split(rest, self._event, partitions, most)
         ]
         items += [Item(i % partitions, 1, _JSON, value[:most]) for i, value in enumerate(rejected)]
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from schemas.columns import Coded, Columns
 from schemas.event_types import EventType
 from schemas.lexicon import homes_of
+from schemas.wire_panes import Reduced, encode_panes
 
+Index = NDArray[np.intp]
 _INDEX_TYPES = (np.int8, np.int16, np.int32)
 
 
@@ -31,31 +33,54 @@ def split(columns: Columns, event: EventType, partitions: int, max_bytes: int) -
 
     Raises ValueError if a single row is larger than that.
     """
-    key = columns.labels[event.key]
+    yield from _split(
+        columns.labels[event.key], partitions, max_bytes, lambda rows: arrow_stream(columns, event, rows), len
+    )
+
+
+def split_panes(reduced: Reduced, key: str, partitions: int, max_bytes: int) -> Iterator[Part]:
+    """Yield panes as ``split`` does rows; ``rows`` of a part is the number of events in its panes."""
+    count = reduced.table.integers["count"]
+    yield from _split(
+        reduced.labels[key],
+        partitions,
+        max_bytes,
+        lambda panes: encode_panes(reduced, panes),
+        lambda panes: int(count[panes].sum()),
+    )
+
+
+def _split(
+    key: Coded,
+    partitions: int,
+    max_bytes: int,
+    encode: Callable[[Index], bytes],
+    weigh: Callable[[Index], int],
+) -> Iterator[Part]:
     home = homes_of(key.values, partitions)[key.codes]
     order = np.argsort(home, kind="stable")
     bounds = np.searchsorted(home[order], np.arange(partitions + 1))
     for partition in range(partitions):
         rows = order[bounds[partition] : bounds[partition + 1]]
         if len(rows):
-            yield from _parts(columns, event, partition, rows, max_bytes)
+            for some, value in _fitting(rows, max_bytes, encode):
+                yield Part(partition, weigh(some), value)
 
 
-def _parts(
-    columns: Columns, event: EventType, partition: int, rows: NDArray[np.intp], max_bytes: int
-) -> Iterator[Part]:
-    value = arrow_stream(columns, event, rows)
+def _fitting(rows: Index, max_bytes: int, encode: Callable[[Index], bytes]) -> Iterator[tuple[Index, bytes]]:
+    """Yield rows in their order with their bytes, halved until those fit."""
+    value = encode(rows)
     if len(value) <= max_bytes:
-        yield Part(partition, len(rows), value)
+        yield rows, value
         return
     if len(rows) == 1:
         raise ValueError(f"a reading of {len(value)} bytes does not fit in a record of {max_bytes}")
     middle = len(rows) // 2
-    yield from _parts(columns, event, partition, rows[:middle], max_bytes)
-    yield from _parts(columns, event, partition, rows[middle:], max_bytes)
+    yield from _fitting(rows[:middle], max_bytes, encode)
+    yield from _fitting(rows[middle:], max_bytes, encode)
 
 
-def arrow_stream(columns: Columns, event: EventType, rows: NDArray[np.intp]) -> bytes:
+def arrow_stream(columns: Columns, event: EventType, rows: Index) -> bytes:
     """Return the given rows as an Arrow IPC stream: labels by dictionary, numbers as doubles, times as milliseconds.
 
     Optional fields that no row has are left out.
@@ -84,7 +109,7 @@ def _has_rows(name: str, array: Any, event: EventType) -> bool:
     return name in event.required or array.null_count < len(array)
 
 
-def _dictionary(column: Coded, rows: NDArray[np.intp]) -> Any:
+def _dictionary(column: Coded, rows: Index) -> Any:
     """Return a text column with just the values that the rows have and the narrowest indices that reach them; empty is null."""
     found, codes = np.unique(column.codes[rows], return_inverse=True)
     texts = [column.values[code] for code in found.tolist()]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ErrorCode
+from schemas.panes import PaneRows
 
 Int64s = NDArray[np.int64]
 Int32s = NDArray[np.int32]
@@ -74,7 +75,8 @@ class Columns:
     All arrays have shape (n,). ``event_time`` and ``log_time`` are milliseconds since the Unix epoch.
     ``numbers`` holds values in the canonical unit. ``raw(i)`` gives key and wire bytes of row ``i`` as one
     JSON record (for late and dead letters), without keeping copies for rows that nobody asks for. ``sent`` names the
-    records that are numbered batches, in order of offset; cuts of a batch keep all of them.
+    records that are numbered batches, in order of offset; cuts of a batch keep all of them. ``panes`` says which rows are
+    aggregates of events, ``None`` if none is; such a row has the time of its latest event, and its largest value for numbers.
     """
 
     topic: str
@@ -90,6 +92,7 @@ class Columns:
     raw: Callable[[int], tuple[bytes | None, bytes]]
     rejected: tuple[Rejected, ...] = field(default=())
     sent: tuple[Sent, ...] = field(default=())
+    panes: PaneRows | None = None
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -114,4 +117,5 @@ class Columns:
             lambda i: raw(int(where[i])),
             rejected,
             self.sent,
+            None if self.panes is None else self.panes.take(rows),
         )

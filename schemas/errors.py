@@ -21,6 +21,7 @@ class ErrorCode(StrEnum):
     TIME_OUT_OF_RANGE = "time_out_of_range"
     TIME_IN_FUTURE = "time_in_future"
     MISROUTED = "misrouted"
+    INCOMPATIBLE_PANES = "incompatible_panes"
     UNKNOWN_REFERENCE = "unknown_reference"
     UNKNOWN_RESOURCE = "unknown_resource"
     UNSAFE_XML = "unsafe_xml"

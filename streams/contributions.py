@@ -30,7 +30,7 @@ class Contributions:
         self, pipeline: Pipeline, groups: Groups, mapping: LogMapping, partition: int, extras: Extras
     ) -> None:
         self._pipeline, self._partition, self._mapping = pipeline, partition, mapping
-        self._extras = extras
+        self._extras, self._groups = extras, groups
         self._levels = [_Level(rollup, groups) for rollup in pipeline.rollups]
         self._encode = msgspec.json.Encoder().encode
         self._together = {rollup.name: rollup.together for rollup in pipeline.rollups}
@@ -69,6 +69,12 @@ class Contributions:
             codes = level.codes(closed.group)
             rows = np.flatnonzero(np.isin(codes, touched))
             closed, codes = selected(closed, rows), codes[rows]
+        if self._pipeline.resolution is not None:
+            # The order in which groups first came must not show in floating sums over them.
+            order = np.array(
+                sorted(range(len(codes)), key=lambda row: self._groups.names[closed.group[row]]), np.intp
+            )
+            closed, codes = selected(closed, order), codes[order]
         total = reduced(closed, codes)
         sketches = encode_many(self._mapping, total.indptr, total.codes, total.counts)
         floats, times = total.floats, total.times

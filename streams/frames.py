@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.panes import PaneTable
+from streams.exact import ExactWindow
 from streams.sketches.mapping import Codes, Floats
 from streams.windows import Closed, Window
 
@@ -67,6 +69,15 @@ class Frames(Protocol):
     def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
         """Add rows that count, in record order."""
 
+    def merge(
+        self, group: NDArray[np.int32], table: PaneTable, panes: NDArray[np.intp], time: Ints, before: Ints
+    ) -> None:
+        """Add panes that count, in record order; ``time`` is the latest of each.
+
+        Raises:
+            TypeError: these windows are not exact, so nothing but rows can be added to them.
+        """
+
     def due(self, watermark: int) -> Iterator[Firing]:
         """Give what a watermark makes due, in order of (due, revision, window, group), and let go of what is over."""
 
@@ -80,8 +91,8 @@ class Frames(Protocol):
 class TumblingFrames:
     """Windows ``[start, start + size)``, each with a revision 1 for groups whose rows came late but were allowed."""
 
-    def __init__(self, size: int, lateness: int) -> None:
-        self._size, self._lateness = size, lateness
+    def __init__(self, size: int, lateness: int, make: Callable[[int], Window] = Window) -> None:
+        self._size, self._lateness, self._make = size, lateness, make
         self._windows: dict[int, Window] = {}
 
     def stop(self, time: Ints, before: Ints, watermark: int, group: Callable[[int], int]) -> int:  # noqa: ARG002
@@ -100,16 +111,28 @@ class TumblingFrames:
 
     def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
         """Add rows to their windows."""
+        for window, mine in self._windows_of(time, before):
+            window.update(group[mine], value[mine], time[mine], codes[mine])
+
+    def merge(
+        self, group: NDArray[np.int32], table: PaneTable, panes: NDArray[np.intp], time: Ints, before: Ints
+    ) -> None:
+        """Add panes to their windows."""
+        for window, mine in self._windows_of(time, before):
+            exact(window).merge(group[mine], table, panes[mine])
+
+    def _windows_of(self, time: Ints, before: Ints) -> Iterator[tuple[Window, slice | NDArray[np.intp]]]:
+        """Yield the windows of rows, opened where needed, with the rows of each."""
         start = time - time % self._size
         first, last = int(start.min(initial=_FAR)), int(start.max(initial=-_FAR))
         for opening in [first] if first == last else np.unique(start).tolist():
             mine = slice(None) if first == last else np.flatnonzero(start == opening)
             window = self._windows.get(opening)
             if window is None:
-                window = self._windows[opening] = Window(opening)
+                window = self._windows[opening] = self._make(opening)
                 # Its end has passed without a row: there is no revision 0, all of it is late but allowed.
                 window.fired = opening + self._size <= int(before[mine][0])
-            window.update(group[mine], value[mine], time[mine], codes[mine])
+            yield window, mine
 
     def due(self, watermark: int) -> Iterator[Firing]:
         """Fire revision 0 at a window's end, and revision 1 when the allowed lateness is over."""
@@ -137,4 +160,15 @@ class TumblingFrames:
 
     def unpack(self, parts: Mapping[str, bytes]) -> None:
         """Take over the windows."""
-        self._windows = {int(name): Window.unpack(packed) for name, packed in parts.items()}
+        self._windows = {int(name): Window.unpack(packed, self._make) for name, packed in parts.items()}
+
+
+def exact(window: Window) -> ExactWindow:
+    """Return a window as one that panes can be added to.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(window, ExactWindow):
+        raise TypeError("panes can only be added to windows of a declared resolution")
+    return window

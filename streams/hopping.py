@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.frames import Bools, Firing, Ints
+from schemas.panes import PaneTable
+from streams.frames import Bools, Firing, Ints, exact
 from streams.merging import merged, selected
 from streams.sketches.mapping import Codes, Floats
 from streams.watermark import BEGINNING
@@ -27,8 +28,8 @@ class HoppingFrames:
     A row that comes too late for some of its windows counts in the others.
     """
 
-    def __init__(self, size: int, hop: int, lateness: int) -> None:
-        self._size, self._hop, self._lateness = size, hop, lateness
+    def __init__(self, size: int, hop: int, lateness: int, make: Callable[[int], Window] = Window) -> None:
+        self._size, self._hop, self._lateness, self._make = size, hop, lateness, make
         self._pane = gcd(size, hop)
         self._panes_each = size // self._pane
         self._panes: dict[int, Window] = {}
@@ -55,14 +56,29 @@ class HoppingFrames:
 
     def add(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes, before: Ints) -> None:
         """Add rows to their panes, and forget the sums that held what those were before."""
+        for window, mine in self._panes_of(time):
+            window.update(group[mine], value[mine], time[mine], codes[mine])
+        self._note_late(group, time, before)
+
+    def merge(
+        self, group: NDArray[np.int32], table: PaneTable, panes: NDArray[np.intp], time: Ints, before: Ints
+    ) -> None:
+        """Add panes made elsewhere, and forget the sums that held what theirs were before."""
+        for window, mine in self._panes_of(time):
+            exact(window).merge(group[mine], table, panes[mine])
+        self._note_late(group, time, before)
+
+    def _panes_of(self, time: Ints) -> Iterator[tuple[Window, NDArray[np.intp]]]:
         start = time - time % self._pane
         for pane in np.unique(start).tolist():
-            mine = np.flatnonzero(start == pane)
             if pane not in self._panes:
-                self._panes[pane] = Window(pane)
-            self._panes[pane].update(group[mine], value[mine], time[mine], codes[mine])
+                self._panes[pane] = self._make(pane)
+            yield self._panes[pane], np.flatnonzero(start == pane)
             self._forget(pane // self._pane)
+
+    def _note_late(self, group: NDArray[np.int32], time: Ints, before: Ints) -> None:
         if self._lateness:
+            start = time - time % self._pane
             first, _ = self._ends(time)
             for row in np.flatnonzero(first <= before).tolist():
                 entry = int(start[row]), int(group[row])
@@ -94,7 +110,9 @@ class HoppingFrames:
             self._fired_to, late = msgspec.msgpack.decode(parts["late"])
             self._late = {(pane, group): before for pane, group, before in late}
             self._panes = {
-                int(name): Window.unpack(packed) for name, packed in parts.items() if name != "late"
+                int(name): Window.unpack(packed, self._make)
+                for name, packed in parts.items()
+                if name != "late"
             }
 
     def _ends(self, time: Ints) -> tuple[Ints, Ints]:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from schemas.columns import Columns
 from schemas.event_types import EventType
+from schemas.panes import PaneSpec
 from streams.extras import Extra
 from streams.rules.base import Declaration
+from streams.sketches.fixed_point import Resolution
 from streams.task import OutputKind
 
 MOST_PANES = 4_096
@@ -144,7 +146,8 @@ class Pipeline:
     """Aggregate a value by groups over windows, and watch it with rules.
 
     Times are milliseconds. ``group_by`` names labels, the first of which is the record key; ``keep`` names labels carried along
-    (the first value seen of a group counts).
+    (the first value seen of a group counts). With a ``resolution`` sums are of values rounded to whole steps of it, added as
+    integers, so that windows do not depend on the order of rows; gateways may then send panes instead of rows.
     """
 
     name: str
@@ -165,6 +168,7 @@ class Pipeline:
     rollups: tuple[RollUp, ...] = ()
     extras: tuple[Extra, ...] = ()
     watermark: SourceWatermark | None = None
+    resolution: float | None = None
     results: str = "iot.sensor.window.v1"
     alerts: str = "iot.sensor.alert.v1"
     partials: str = "iot.sensor.partial.v1"
@@ -183,6 +187,12 @@ class Pipeline:
             raise ValueError(
                 "session windows have no panes, which extras are kept by; use tumbling or hopping windows"
             )
+        if self.resolution is not None:
+            Resolution(self.resolution)  # refuses what is none
+            if isinstance(self.window, Session):
+                raise ValueError(
+                    "session windows have no declared resolution; use tumbling or hopping windows"
+                )
         if self.watermark is not None and self.watermark.label not in self.group_by:
             raise ValueError(
                 f"add {self.watermark.label} to group_by: a group's windows close by one source's watermark"
@@ -198,6 +208,15 @@ class Pipeline:
                 raise ValueError(f"roll-up {rollup.name!r}: add {missing} to group_by or keep")
         if len({rollup.name for rollup in self.rollups}) < len(self.rollups):
             raise ValueError("roll-ups need names that differ")
+
+    @property
+    def panes(self) -> PaneSpec | None:
+        """The panes that may stand for rows, ``None`` where something of the pipeline must see each row."""
+        window = self.window
+        needs_rows = self.filters or self.derived or self.extras or any(r.source == "row" for r in self.rules)
+        if self.resolution is None or needs_rows or isinstance(window, Session):
+            return None
+        return PaneSpec(gcd(window.size_ms, window.every_ms), self.alpha, self.resolution)
 
     @property
     def outputs(self) -> dict[OutputKind, str]:
@@ -231,4 +250,6 @@ class Pipeline:
             [extra.signature() for extra in self.extras], repr(self.watermark),
             [(r.name, r.by, r.together, r.retain_ms, [rule.signature() for rule in r.rules]) for r in self.rollups],
         ]  # fmt: skip
+        if self.resolution is not None:
+            parts.append(self.resolution)
         return hashlib.sha256(repr(parts).encode()).hexdigest()

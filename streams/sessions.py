@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.panes import PaneTable
 from streams.frames import Bools, Firing, Ints
 from streams.merging import merged
 from streams.rules.segments import Segments
@@ -67,6 +68,17 @@ class SessionFrames:
             row = order[at : at + 1]
             self._insert(int(group[row[0]]), value[row], time[row], codes[row])
 
+    def merge(
+        self,
+        group: NDArray[np.int32],  # noqa: ARG002
+        table: PaneTable,  # noqa: ARG002
+        panes: NDArray[np.intp],  # noqa: ARG002
+        time: Ints,  # noqa: ARG002
+        before: Ints,  # noqa: ARG002
+    ) -> None:
+        """Refuse panes: a gap may lie inside one."""
+        raise TypeError("session windows are made of single rows")
+
     def due(self, watermark: int) -> Iterator[Firing]:
         """Fire the sessions whose end has passed, in order of (end, group)."""
         over = np.flatnonzero((self._group >= 0) & (self._last + self._gap <= watermark))
@@ -99,7 +111,7 @@ class SessionFrames:
         if not parts:
             return
         group, start, last = msgspec.msgpack.decode(parts["table"])
-        self._cells = Window.unpack(parts["cells"])
+        self._cells = Window.unpack(parts["cells"], Window)
         self._group = np.frombuffer(group, np.int32).copy()
         self._start, self._last = np.frombuffer(start, np.int64).copy(), np.frombuffer(last, np.int64).copy()
         self._live = {}

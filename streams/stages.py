@@ -34,7 +34,7 @@ def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
         return pipeline.stage()
     return Stage(
         topic=pipeline.source,
-        decode=Decoder(pipeline.event, partitions=partitions),
+        decode=Decoder(pipeline.event, partitions=partitions, panes=pipeline.panes),
         task=partial(window_task, pipeline),
         outputs=pipeline.outputs,
         signature=pipeline.hash,

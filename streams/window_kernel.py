@@ -50,3 +50,69 @@ def add_rows(
         if t >= integers[s, LAST_TIME]:
             integers[s, LAST_TIME], floats[s, LAST] = t, v
         log[i] = (np.int64(group[i]) << 16) | codes[i]
+
+
+EXACT_SUM, EXACT_LOW, EXACT_HIGH = SUM, FROM_SHIFT, SQUARES
+"""Where exact windows keep their integers: the sum in steps, and the sum of squares in base 2**``LIMB_BITS``."""
+LIMB_BITS = 40
+_LIMB = (1 << LIMB_BITS) - 1
+_HALF_BITS = LIMB_BITS // 2
+_HALF = (1 << _HALF_BITS) - 1
+
+
+@compiled
+def add_exact_rows(
+    group: Any,
+    value: Any,
+    steps: Any,
+    time: Any,
+    codes: Any,
+    slots: Any,
+    floats: Any,
+    integers: Any,
+    log: Any,
+) -> None:
+    """Add rows to the aggregates of their groups in a way that no order of rows matters.
+
+    ``steps`` are values in whole steps, at most 2**40 either way. Of equal times the smallest value is first and the largest last.
+    """
+    for i in range(len(group)):
+        s, v, q, t = slots[group[i]], value[i], steps[i], time[i]
+        integers[s, COUNT] += 1
+        integers[s, EXACT_SUM] += q
+        size = abs(q)
+        upper, lower = size >> _HALF_BITS, size & _HALF
+        low = integers[s, EXACT_LOW] + ((2 * upper * lower) << _HALF_BITS) + lower * lower
+        integers[s, EXACT_LOW] = low & _LIMB
+        integers[s, EXACT_HIGH] += upper * upper + (low >> LIMB_BITS)
+        _extend(s, v, v, v, v, t, t, floats, integers)
+        log[i] = (np.int64(group[i]) << 16) | codes[i]
+
+
+@compiled
+def add_exact_panes(
+    group: Any, whole: Any, low: Any, high: Any, numbers: Any, times: Any, count: Any, slots: Any, floats: Any, integers: Any
+) -> None:  # fmt: skip
+    """Add panes: sums ``whole``, squares ``low`` and ``high``, ``numbers`` (min, max, first, last), ``times`` (first, last)."""
+    for i in range(len(group)):
+        s = slots[group[i]]
+        integers[s, COUNT] += count[i]
+        integers[s, EXACT_SUM] += whole[i]
+        total = integers[s, EXACT_LOW] + low[i]
+        integers[s, EXACT_LOW] = total & _LIMB
+        integers[s, EXACT_HIGH] += high[i] + (total >> LIMB_BITS)
+        _extend(
+            s, numbers[0, i], numbers[1, i], numbers[2, i], numbers[3, i], times[0, i], times[1, i], floats, integers
+        )  # fmt: skip
+
+
+@compiled
+def _extend(
+    s: int, least: float, most: float, first: float, last: float, begin: int, end: int, floats: Any, integers: Any
+) -> None:  # fmt: skip
+    floats[s, MIN] = min(floats[s, MIN], least)
+    floats[s, MAX] = max(floats[s, MAX], most)
+    if begin < integers[s, FIRST_TIME] or (begin == integers[s, FIRST_TIME] and first < floats[s, FIRST]):
+        integers[s, FIRST_TIME], floats[s, FIRST] = begin, first
+    if end > integers[s, LAST_TIME] or (end == integers[s, LAST_TIME] and last > floats[s, LAST]):
+        integers[s, LAST_TIME], floats[s, LAST] = end, last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import msgspec
@@ -11,20 +11,24 @@ from numpy.typing import NDArray
 
 from schemas.columns import Columns
 from schemas.deadletters import headers_for
+from schemas.panes import PaneRows
 from streams.blocks import Changes, cut, joined
 from streams.contributions import Contributions
+from streams.exact import ExactWindow
 from streams.extras import Extras
 from streams.frames import Frames, TumblingFrames
 from streams.groups import Groups
 from streams.hopping import HoppingFrames
 from streams.pipeline import Hopping, Pipeline, Session
 from streams.sessions import SessionFrames
+from streams.sketches.fixed_point import Resolution
 from streams.sketches.mapping import LogMapping
 from streams.summaries import Summaries
 from streams.task import Blocks, Output
 from streams.trace import Trace
 from streams.watch import Watch
 from streams.watermark import BEGINNING, SILENT, watermarks
+from streams.windows import Window
 
 STATE_FORMAT = 2
 
@@ -205,9 +209,31 @@ class WindowTask:
             columns = columns.take(used, columns.start, columns.next)
             value, time, before = value[used], time[used], before[used]
         group = self._groups.encode(columns)
+        if columns.panes is not None:
+            self._merge(columns.panes, group, value, time, before)
+            return
         self._frames.add(group, value, time, self._mapping.index(value), before)
         self._extras.add(group, columns)
         self._watch.rows(group, time, value, used.astype(np.int64), after[used])
+
+    def _merge(
+        self,
+        panes: PaneRows,
+        group: NDArray[np.int32],
+        value: NDArray[np.float64],
+        time: NDArray[np.int64],
+        before: NDArray[np.int64],
+    ) -> None:
+        """Add rows and panes; pipelines that take panes have neither extras nor rules that look at rows."""
+        rows, made = np.flatnonzero(panes.index < 0), np.flatnonzero(panes.index >= 0)
+        if len(rows):
+            self._frames.add(
+                group[rows], value[rows], time[rows], self._mapping.index(value[rows]), before[rows]
+            )
+        if len(made):
+            self._frames.merge(
+                group[made], panes.table, panes.index[made].astype(np.intp), time[made], before[made]
+            )
 
     def _fire(
         self, after: NDArray[np.int64], progress: list[tuple[int, Output]], begin: int, trace: Trace
@@ -265,8 +291,11 @@ def extras_of(pipeline: Pipeline) -> Extras:
 def frames_of(pipeline: Pipeline) -> Frames:
     """Return the empty windows of a pipeline's task."""
     window, lateness = pipeline.window, pipeline.allowed_lateness_ms
-    if isinstance(window, Hopping):
-        return HoppingFrames(window.size_ms, window.hop_ms, lateness)
     if isinstance(window, Session):
         return SessionFrames(window.gap_ms)
-    return TumblingFrames(window.size_ms, lateness)
+    make: Callable[[int], Window] = Window
+    if pipeline.resolution is not None:
+        make = partial(ExactWindow, resolution=Resolution(pipeline.resolution))
+    if isinstance(window, Hopping):
+        return HoppingFrames(window.size_ms, window.hop_ms, lateness, make)
+    return TumblingFrames(window.size_ms, lateness, make)

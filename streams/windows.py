@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -50,6 +51,9 @@ class Closed:
         return self.count.astype(np.float64) if name == "count" else self.floats[name]
 
 
+W = TypeVar("W", bound="Window")
+
+
 class Window:
     """The open window ``[start, start + size)``; updates go straight into state in row order, whatever the batches.
 
@@ -78,12 +82,7 @@ class Window:
         self._admit(group, value)
         log = np.empty(len(group), np.int64)
         kernel.add_rows(group, value, time, codes, self._slots, self._rows, self._rows.view(np.int64), log)
-        if self.fired:
-            self._columns["late"][self._slots[group]] = 1
-        self._log.append(log)
-        self._log_size += len(codes)
-        if self._log_size > max(_COMPACT_AFTER, len(self._keys)):
-            self._compact()
+        self._note(group, log)
 
     def closed(self, *, only_late: bool = False) -> Closed:
         """Return the window's content, or that of the groups that late rows touched."""
@@ -123,6 +122,15 @@ class Window:
         group = np.repeat(closed.group.astype(np.int64), np.diff(closed.indptr))
         self._add_bins((group << 16) | closed.codes, closed.counts)
 
+    def _note(self, group: NDArray[np.int32], log: Ints) -> None:
+        """Note the bins of rows added, and that they came late if they did."""
+        if self.fired:
+            self._columns["late"][self._slots[group]] = 1
+        self._log.append(log)
+        self._log_size += len(log)
+        if self._log_size > max(_COMPACT_AFTER, len(self._keys)):
+            self._compact()
+
     def _content(self, slots: NDArray[Any]) -> Closed:
         group = self._group[slots]
         low = np.searchsorted(self._keys, group.astype(np.int64) << 16)
@@ -146,11 +154,11 @@ class Window:
              self._keys.tobytes(), self._counts.tobytes()]
         )  # fmt: skip
 
-    @classmethod
-    def unpack(cls, data: bytes) -> Window:
-        """Return the window of a packed state."""
+    @staticmethod
+    def unpack(data: bytes, make: Callable[[int], W]) -> W:
+        """Return the window of a packed state, of the kind that ``make`` gives for a start."""
         start, fired, group, columns, keys, counts = msgspec.msgpack.decode(data)
-        window = cls(start)
+        window = make(start)
         window.fired = fired
         window._group = np.frombuffer(group, np.int32).copy()
         window._used = len(window._group)

@@ -36,7 +36,7 @@ from streams.pipeline import Pipeline, SourceWatermark, Tumbling
 MINE = Pipeline(
     name="mine", source="{source}", event=SENSOR_READING, group_by=("sensor_id", "site"),
     window=Tumbling(60_000), results="{source}.out", alerts="{source}.alert", idle_timeout_ms=None,
-    watermark=SourceWatermark(label="site", max_lag_ms=3 * 3_600_000),
+    watermark=SourceWatermark(label="site", max_lag_ms=3 * 3_600_000), resolution=0.1,
 )
 """
 
@@ -58,10 +58,10 @@ def line(site: str, i: int) -> bytes:
 class GatewayProcess:
     """The real command, fed through a pipe."""
 
-    def __init__(self, broker: LocalKafka, site: str, folder: Path, source: str) -> None:
+    def __init__(self, broker: LocalKafka, site: str, folder: Path, source: str, *more: str) -> None:
         command = [
             sys.executable, "-m", "tidewatch", "gateway", site, "--topic", source, "--spool", str(folder / site),
-            "--batch", "100", "--linger", "0.2", "--partitions", str(PARTITIONS), "--drain", "90", "--json",
+            "--batch", "100", "--linger", "0.2", "--partitions", str(PARTITIONS), "--drain", "90", "--json", *more,
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TIDEWATCH_BOOTSTRAP": broker.bootstrap}
         self.spool = folder / site
@@ -138,10 +138,15 @@ def test_brokers_and_gateways_die_and_no_window_changes(
         eventually(lambda: newest in far.on_disk(), "the gateway started without a broker keeps nothing")
         broker.restart(0)
 
-        # Meanwhile the near gateway has gone on for two hours.
+        # Meanwhile the near gateway has gone on for two hours, the first half of it with panes instead of readings.
+        panes = GatewayProcess(
+            broker, "near", tmp_path, source, "--aggregate", f"{tmp_path / 'mine.py'}:MINE"
+        )
+        panes.feed(lines["near"][: count // 2])
+        assert panes.end()["delivered"] == count // 2
         near = GatewayProcess(broker, "near", tmp_path, source)
-        near.feed(lines["near"])
-        assert near.end()["delivered"] == count
+        near.feed(lines["near"][count // 2 :])
+        assert near.end()["delivered"] == count - count // 2
         far.kill()
         # What was acknowledged is forgotten, as if the power had failed before it was written down: all of it goes again.
         (tmp_path / "far" / "acked").unlink()
@@ -188,12 +193,18 @@ def repeated(bootstrap: str, source: str) -> int:
 Key = tuple[str, int]
 
 
-def recount(lines: dict[str, list[bytes]]) -> dict[Key, tuple[int, float, float]]:
-    """Return count, smallest and largest value of each window."""
+Facts = tuple[int, float, float, float]
+
+
+def recount(lines: dict[str, list[bytes]]) -> dict[Key, Facts]:
+    """Return count, sum, smallest and largest value of each window."""
     windows: dict[Key, list[float]] = defaultdict(list)
     for each in (json.loads(text) for site in lines.values() for text in site):
         windows[each["sensor_id"], each["time"] // 60_000 * 60_000].append(each["value"])
-    return {key: (len(values), min(values), max(values)) for key, values in windows.items()}
+    return {
+        key: (len(values), sum(round(10 * value) for value in values) / 10, min(values), max(values))
+        for key, values in windows.items()
+    }
 
 
 class Results:
@@ -203,14 +214,14 @@ class Results:
         self._source = source
         self._reader = Reader(bootstrap, [f"{source}.{suffix}" for suffix in ("out", "late", "dlq")])
 
-    def windows(self) -> dict[Key, tuple[int, float, float]]:
+    def windows(self) -> dict[Key, Facts]:
         self._reader.read()
-        found: dict[Key, tuple[int, float, float]] = {}
+        found: dict[Key, Facts] = {}
         for message in self._of("out"):
             summary = msgspec.json.decode(message, type=WindowSummary)
             key = summary.labels["sensor_id"], summary.start
             assert key not in found or summary.revision > 0
-            found[key] = summary.count, summary.min, summary.max
+            found[key] = summary.count, summary.sum, summary.min, summary.max
         return found
 
     def check_no_letters(self) -> None:

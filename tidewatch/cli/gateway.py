@@ -16,7 +16,7 @@ from tidewatch.cli import sending
 from tidewatch.cli.shared import fail, stop_event
 
 if TYPE_CHECKING:
-    from producers.gateway import Gateway
+    from producers.gateway import Gateway, Reduce
 
 Form = Annotated[
     Literal["auto", "ndjson", "csv"],
@@ -44,6 +44,10 @@ def gateway(
     topic: sending.Topic = sending.DEFAULT_TOPIC,
     form: Form = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Rows of a batch, over all partitions.")] = 4_000,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(metavar="PIPELINE", help="Send panes of this pipeline's windows instead of readings."),
+    ] = None,
     linger: Annotated[
         float, typer.Option(min=0.0, help="Seconds until a batch that is not full goes.")
     ] = 1.0,
@@ -68,7 +72,8 @@ def gateway(
 
     Fields: sensor_id, site, quantity, unit, value, time. What is on disk survives kills and is delivered by the next run of
     the same name; a batch that is sent twice counts once. Lines that are no readings are passed on for the processors to
-    dead-letter.
+    dead-letter. With --aggregate each batch is reduced to one row for each sensor and pane, with the sketch of its values;
+    the pipeline adds them to what arrives as readings, to the same bytes.
 
     Exit code 0: all delivered; 1: failed, or some is still on disk; 4: all delivered, but some lines were no readings;
     130: interrupted, and all is delivered or on disk.
@@ -83,7 +88,8 @@ def gateway(
         from producers.gateway import Gateway
 
         made = Gateway(
-            _connection(), topic, name, _directory(spool, name, topic), partitions=partitions,
+            _connection(), topic, name, _directory(spool, name, topic), reduce=_reduce(aggregate, topic),
+            partitions=partitions,
             limits=GatewayLimits(batch, linger, max_block=1.0), spool_limits=limits,
         )  # fmt: skip
         _run(made, descriptor, _form(form, file), stopping, drain, json, topic)
@@ -105,6 +111,21 @@ def _form(form: str, file: Path | None) -> Literal["ndjson", "csv"]:
     if form == "auto":
         return "csv" if file is not None and file.suffix.lower() == ".csv" else "ndjson"
     return "csv" if form == "csv" else "ndjson"
+
+
+def _reduce(aggregate: str | None, topic: str) -> Reduce | None:
+    if aggregate is None:
+        return None
+    from streams.edge import reducer
+    from tidewatch.cli.shared import windowed_pipeline
+
+    pipeline = windowed_pipeline(aggregate)
+    if pipeline.source != topic:
+        raise typer.BadParameter(f"{pipeline.name} reads {pipeline.source}, not {topic}; say --topic")
+    try:
+        return reducer(pipeline)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _connection() -> dict[str, str]:
