@@ -25,35 +25,35 @@ class OnceTask:
     """
 
     def __init__(self, inner: Task) -> None:
-        self._inner = inner
+        self.inner = inner
         self._seen: dict[str, tuple[int, int, int]] = {}  # number, offset, log time
         self._changes = Changes()
 
     @property
     def watermark(self) -> int:
         """The event time, in milliseconds, before which nothing more is expected."""
-        return self._inner.watermark
+        return self.inner.watermark
 
     @property
     def max_event_time(self) -> int:
         """The largest event time seen, in milliseconds."""
-        return self._inner.max_event_time
+        return self.inner.max_event_time
 
     def process(self, columns: Columns) -> list[Output]:
         """Take the next rows and return what they cause, in order."""
         if columns.sent:
             columns = self._first_time(columns)
-        return self._inner.process(columns)
+        return self.inner.process(columns)
 
     def advance(self, position: int, watermark: int) -> list[Output]:
         """Move the watermark because the partition was idle, as if just before the record at ``position``."""
-        return self._inner.advance(position, watermark)
+        return self.inner.advance(position, watermark)
 
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
         streams = [[name, *self._seen[name]] for name in sorted(self._seen)]
         own = cut(_KIND, {"streams": msgspec.msgpack.encode(streams)} if streams else {})
-        return self._inner.snapshot(full=full) | self._changes.since(own, full=full)
+        return self.inner.snapshot(full=full) | self._changes.since(own, full=full)
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
@@ -62,7 +62,7 @@ class OnceTask:
             streams = msgspec.msgpack.decode(packed, type=list[tuple[str, int, int, int]])
             self._seen = {name: (number, offset, time) for name, number, offset, time in streams}
         self._changes.begin(own)
-        self._inner.restore({name: data for name, data in blocks.items() if name not in own})
+        self.inner.restore({name: data for name, data in blocks.items() if name not in own})
 
     def _first_time(self, columns: Columns) -> Columns:
         """Note the batches that have rows here, rejected or not, and leave out those seen before."""

@@ -278,6 +278,7 @@ def test_panes_with_values_that_no_sensor_can_have_are_rejected(value: float, wh
     assert bad.code is ErrorCode.VALUE_OUT_OF_RANGE
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_panes_never_raise(data: st.DataObject) -> None:
     made = pipeline()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.once import OnceTask
 from streams.pipeline import Hopping, Pipeline, RollUp, Session, SourceWatermark, Tumbling, Windowing
 from streams.sourced_task import SourcedTask
 from streams.stages import stage_of
@@ -131,4 +132,6 @@ def test_declarations_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValueError, match="roll-ups wait"):
         replace(pipeline(), group_by=("site",), keep=(), watermark=source, rollups=(RollUp(),))
     stage = stage_of(replace(pipeline(), group_by=("site",), keep=(), watermark=source))
-    assert isinstance(stage.task(0), SourcedTask)
+    task = stage.task(0)
+    assert isinstance(task, OnceTask)
+    assert isinstance(task.inner, SourcedTask)
