@@ -18,6 +18,7 @@ CLASS_NAME: Final = "__connect.errors.class.name"
 MESSAGE: Final = "__connect.errors.exception.message"
 CODE: Final = "tidewatch.error.code"
 ROW: Final = "tidewatch.row"
+REDACTED: Final = "tidewatch.redacted"
 
 MAX_DETAIL: Final = 1_000
 

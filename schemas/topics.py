@@ -32,7 +32,8 @@ class TopicSpec:
 
     ``key`` names the field whose UTF-8 bytes are the record key. ``partitioner`` is ``murmur2`` of the key,
     as Java producers do, or ``source``: the partition of the events that caused the record. ``retention``
-    None means for ever. ``max_bytes`` None leaves the broker's limit on a record.
+    None means for ever. ``max_bytes`` None leaves the broker's limit on a record. ``private`` topics are about patients: their
+    dead letters hold no payload, and they are archived only sealed.
     """
 
     name: str
@@ -44,6 +45,7 @@ class TopicSpec:
     cleanup: Cleanup = "delete"
     partitions: int = 4
     max_bytes: int | None = None
+    private: bool = False
 
     @property
     def config(self) -> dict[str, str]:
@@ -130,10 +132,14 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("shape.late.v1", "late", WindowSummary, "group", "source", _days(30)),
     TopicSpec("shape.dlq.v1", "dead", None, "group", "source", _days(30), max_bytes=_LARGE),
     # Events about patients are kept no longer than their processing needs.
-    TopicSpec("hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3)),
+    TopicSpec(
+        "hospital.patient.event.v1", "source", HOSPITAL_EVENT, "patient", "murmur2", _days(3), private=True
+    ),
     # Written by pseudonym alone. Reports derived from it go to the partition of their population, where all of its counts are.
-    TopicSpec("hospital.fhir.resource.v1", "source", None, "patient", "murmur2", _days(3)),
-    TopicSpec("pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3)),
+    TopicSpec("hospital.fhir.resource.v1", "source", None, "patient", "murmur2", _days(3), private=True),
+    TopicSpec(
+        "pharma.report.received.v1", "source", SafetyReport, "population", "murmur2", _days(3), private=True
+    ),
     # Time at risk and cases of patients for monitored pairs, and how far each partition of patients is.
     TopicSpec("pharma.followup.changed.v1", "source", None, "population", "murmur2", _days(3)),
     TopicSpec("pharma.signal.state.v1", "result", SignalState, "id", "source", FOREVER, "compact"),

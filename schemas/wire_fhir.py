@@ -62,13 +62,18 @@ def _facts(value: bytes | None, source: str, log_time: int, limits: Limits) -> l
         return found
     for fact in found:
         if fact.kind != "person" and not fact.retracted and not limits.earliest <= fact.time < limits.latest:
-            return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"{fact.id} is of {fact.time} ms")
+            return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"the {_kind(fact)} is of {fact.time} ms")
         if (
             limits.max_future is not None
             and 0 <= log_time < fact.time - limits.max_future
             and not fact.retracted
         ):
-            return Failure(ErrorCode.TIME_IN_FUTURE, f"{fact.id} is after the log's {log_time} ms")
+            return Failure(ErrorCode.TIME_IN_FUTURE, f"the {_kind(fact)} is after the log's {log_time} ms")
         if len(fact.patient) > limits.max_label or any(len(code) > limits.max_label for code in fact.codes):
-            return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of {fact.id} is too long")
+            return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of the {_kind(fact)} is too long")
     return found
+
+
+def _kind(fact: ClinicalFact) -> str:
+    """Return the type of resource a fact comes from: its id is nobody's business who reads dead letters."""
+    return fact.id.partition("/")[0]

@@ -15,7 +15,8 @@ class Stage:
     """What an app does with one source topic: how to decode it, which task takes a partition, and where outputs go.
 
     ``pipeline`` names the pipeline whose live rules it follows. With ``marks_idle`` even a partition that never had an event
-    is told that it is idle. ``tallies`` are the names of all that its task counts for people to watch.
+    is told that it is idle. ``tallies`` are the names of all that its task counts for people to watch. Dead letters of a
+    ``private`` stage say where their event is, and hold nothing of it.
     """
 
     topic: str
@@ -28,6 +29,7 @@ class Stage:
     marks_idle: bool = False
     pipeline: str = ""
     tallies: tuple[str, ...] = ()
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

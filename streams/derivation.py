@@ -98,6 +98,7 @@ class DerivedPipeline:
             signature=self.hash,
             idle_timeout_ms=self.idle_timeout_ms if self.monitored else None,
             marks_idle=bool(self.monitored),
+            private=True,
         )
 
     def decode(self, batch: RawBatch) -> Columns:

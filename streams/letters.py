@@ -1,4 +1,4 @@
-"""Dead letters that Kafka finds too large: cut, so that one huge record cannot stop its partition."""
+"""Dead letters that Kafka finds too large, or that are about patients: cut, or emptied."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
+from schemas.deadletters import CODE, MESSAGE, REDACTED
+from schemas.errors import ErrorCode
+from streams.task import Output
 from streams.transactions import Record
 
 ORIGINAL_BYTES = "tidewatch.value.bytes"
@@ -30,3 +33,18 @@ def _cut(record: Record, limit: int) -> Record:
         return record
     headers = (*record.headers, (ORIGINAL_BYTES, b"%d" % size))
     return msgspec.structs.replace(record, value=record.value[:limit], headers=headers)
+
+
+def redacted(output: Output) -> Output:
+    """Return a dead letter without key and payload, and without words that may quote them; other outputs as they are.
+
+    Its headers say where the event is, for as long as its topic keeps it, and the header ``tidewatch.redacted`` how long it was.
+    """
+    if output.kind != "dead":
+        return output
+    size = len(output.value or b"")
+    quotes = (CODE, str(ErrorCode.PROCESSING).encode()) in output.headers
+    headers = tuple(
+        (name, b"the task failed" if quotes and name == MESSAGE else value) for name, value in output.headers
+    )
+    return msgspec.structs.replace(output, key=None, value=b"", headers=(*headers, (REDACTED, b"%d" % size)))

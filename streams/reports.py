@@ -30,7 +30,7 @@ class ReportPipeline:
     names what expected counts, and with them IC and EBGM, are adjusted for (PRR and ROR stay crude); ``period_ms`` is the
     length of a period. ``duplicates`` of other sources are left alone, flagged or merged into one case. Pairs with fewer than
     ``publish_from`` are not published, nor what ``disclosure`` holds back. The prior of EBGM is fitted anew whenever the total
-    has grown by ``refit_growth``.
+    has grown by ``refit_growth``. Dead letters hold nothing of their report unless it is not ``private``, but public.
     """
 
     name: str
@@ -53,6 +53,7 @@ class ReportPipeline:
     states: str = "pharma.signal.state.v1"
     changes: str = "pharma.signal.raised.v1"
     version: int = 1
+    private: bool = True
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.presets if name not in PRESETS]
@@ -100,6 +101,7 @@ class ReportPipeline:
             outputs=self.outputs,
             signature=self.hash,
             idle_timeout_ms=self.idle_timeout_ms,
+            private=self.private,
             pipeline=self.name,
             tallies=TALLIES,
         )

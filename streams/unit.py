@@ -20,7 +20,7 @@ from streams.config import EngineConfig, Stage
 from streams.errors import BreakerOpenError, EngineError, OutputRefusedError, PositionLostError
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
-from streams.letters import shorter
+from streams.letters import redacted, shorter
 from streams.metrics import Metrics
 from streams.placing import Placed, records_of
 from streams.positions import log_range
@@ -319,6 +319,8 @@ class Unit(threading.Thread):
 
     def _place(self, runner: StageRunner, outputs: list[Output]) -> None:
         topics = runner.stage.outputs
+        if runner.stage.private:
+            outputs = [redacted(output) for output in outputs]
         self._pending += [Placed(topics[output.kind], output) for output in outputs]
 
     def _look_again(self, topic: str, runner: StageRunner, error: str) -> None:

@@ -20,6 +20,7 @@ def read(
     since: datetime | None = None,
     like: str | None = None,
     connection: Mapping[str, str | int] | None = None,
+    keys: Path | None = None,
 ) -> pd.DataFrame:
     """Read a topic, up to the end it has now, or an archive into a DataFrame.
 
@@ -31,7 +32,8 @@ def read(
     where a topic holds them twice after a reset; with ``newest`` only the last revision of each window and the last
     transition of each alert is kept, and records that are no results are left out. ``since`` keeps what was appended
     to the topic from then on (UTC where it has no zone). ``like`` names the catalogue's topic of the same kind for topics
-    that are not in it. ``connection`` holds librdkafka's settings, by default those of ``TIDEWATCH_*``.
+    that are not in it. ``keys`` is the file of patients' keys that opens a sealed archive; what is of patients whose key was
+    deleted stays null. ``connection`` holds librdkafka's settings, by default those of ``TIDEWATCH_*``.
 
     Reads committed records only, and leaves no trace in the cluster.
 
@@ -41,4 +43,4 @@ def read(
     """
     from tidewatch.reading import read_frame
 
-    return read_frame(source, newest=newest, since=since, like=like, connection=connection)
+    return read_frame(source, newest=newest, since=since, like=like, connection=connection, keys=keys)

@@ -138,10 +138,22 @@ def _resend(letter: DeadLetter, source: str, partitions: int, edits: Mapping[str
             f"dead letter {letter.id} came from {letter.topic or 'nowhere known'}, not from {source}"
         )
     edited = letter.id in edits
+    if not edited and not letter.value and _private(source):
+        raise LetterError(
+            f"dead letter {letter.id} holds nothing of its event, which is about a patient; while {source} keeps it, it is at "
+            f"offset {letter.offset} of partition {letter.partition}. Correct it at the source and send it anew."
+        )
     key = _key(source, letter.id, edits[letter.id]) if edited else letter.key
     value = edits[letter.id] if edited else letter.value or b""
     partition = int(partition_of([key], partitions)[0]) if key else max(letter.partition, 0) % partitions
     return Resend(letter.id, key, value, partition, edited)
+
+
+def _private(source: str) -> bool:
+    try:
+        return find_topic(source).private
+    except KeyError:
+        return False
 
 
 def _key(source: str, letter_id: str, value: bytes) -> bytes:

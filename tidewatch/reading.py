@@ -20,6 +20,7 @@ from sinks.batches import raw_batch
 from sinks.errors import TopicError
 from sinks.makers import maker
 from sinks.reader import EARLIEST, read_to_end
+from sinks.sealed import SEALED, opened
 from tidewatch.backfill.record_files import batches_of, is_record_file, records_of
 
 
@@ -30,10 +31,13 @@ def read_frame(
     since: datetime | None,
     like: str | None,
     connection: Mapping[str, str | int] | None,
+    keys: Path | None = None,
 ) -> pd.DataFrame:
     """Do what `tidewatch.read` says."""
     table = (
-        _archive(Path(source), like) if _is_archive(source) else _topic(str(source), since, like, connection)
+        _opened(_archive(Path(source), like), keys)
+        if _is_archive(source)
+        else _topic(str(source), since, like, connection)
     )
     time = "timestamp" if "timestamp" in table.column_names else "record_timestamp"
     if since is not None and time in table.column_names:
@@ -41,6 +45,14 @@ def read_frame(
             pc.greater_equal(table.column(time), pa.scalar(_utc(since), table.schema.field(time).type))
         )
     return _deduplicated(_frame(table), newest=newest)
+
+
+def _opened(table: pa.Table, keys: Path | None) -> pa.Table:
+    if SEALED not in table.column_names:
+        return table
+    if keys is None or not keys.is_file():
+        raise TopicError("this archive is sealed by the keys of patients: name their file with keys=")
+    return opened(table, keys)
 
 
 def _is_archive(source: str | Path) -> bool:

@@ -11,6 +11,7 @@ FAERS = ReportPipeline(
     population="faers",
     refresh=10_000,
     publish_from=1,
+    private=False,
     presets=("evans-2001", "ema-2016", "umc", "fda"),
 )
 

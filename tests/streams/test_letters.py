@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from streams.letters import ORIGINAL_BYTES, shorter
+from schemas.columns import Rejected
+from schemas.deadletters import REDACTED, header, headers_for
+from schemas.errors import ErrorCode
+from streams.letters import ORIGINAL_BYTES, redacted, shorter
+from streams.task import Output
 from streams.transactions import Record
 
 
@@ -21,3 +25,17 @@ def test_only_large_letters_on_dead_letter_topics_are_cut() -> None:
 
 def test_nothing_to_cut_means_nothing_to_try() -> None:
     assert list(shorter([Record("t.out", 0, None, b"x" * 2_000_000)], {"t.dlq"})) == []
+
+
+def test_a_redacted_letter_says_where_and_why_and_holds_nothing_of_its_event() -> None:
+    for code, told in ((ErrorCode.MISSING_FIELD, "no date"), (ErrorCode.PROCESSING, "the task failed")):
+        bad = Rejected(7, 0, code, "no date", b"patient", b"payload")
+        letter = redacted(Output("dead", bad.key, bad.value, headers_for(bad, "t", 3, "decode")))
+        assert (letter.key, letter.value) == (None, b"")
+        headers = letter.headers
+        assert header(headers, "__connect.errors.offset") == "7"
+        assert header(headers, "tidewatch.error.code") == str(code)
+        assert header(headers, "__connect.errors.exception.message") == told
+        assert header(headers, REDACTED) == "7"
+    result = Output("result", b"k", b"v")
+    assert redacted(result) is result

@@ -53,6 +53,12 @@ def parquet(
     accept_loss: Annotated[
         bool, typer.Option(help="Go on when the topic has dropped records that were not archived.")
     ] = False,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of patients' keys, made if need be; topics about patients are archived sealed by them."
+        ),
+    ] = None,
     metrics_port: MetricsPort = None,
 ) -> None:
     """Archive topics as Parquet files, DIRECTORY/TOPIC/PARTITION/FIRST-OFFSET.parquet, each record exactly once.
@@ -64,12 +70,14 @@ def parquet(
     Exit code 3: it refused to go on and said why; nothing is lost.
     """
     from sinks.archiver import ArchiveLimits, Archiver
-    from sinks.makers import maker
+    from sinks.makers import archive_maker
     from sinks.metrics import SinkMetrics
+    from sinks.patient_keys import PatientKeys
 
     settings = connection()
     with _running(metrics_port) as (registry, stopping):
-        makers = {topic: maker(topic, like=like) for topic in topics}
+        secrets = None if keys is None else PatientKeys(keys)
+        makers = {topic: archive_maker(topic, like=like, keys=secrets) for topic in topics}
         limits = ArchiveLimits(records=records, seconds=every)
         archiver = Archiver(
             settings,
@@ -80,6 +88,30 @@ def parquet(
             accept_loss=accept_loss,
         )
         archiver.run(stopping, until_end=once)
+
+
+@group.command()
+def forget(
+    patient: Annotated[str, typer.Argument(help="The pseudonym, as records of the patient are keyed.")],
+    keys: Annotated[Path, typer.Option(help="File of patients' keys.", exists=True, dir_okay=False)],
+) -> None:
+    """Delete a patient's key, for good: what archives hold of the patient can no longer be read by anybody.
+
+    Stop archives before and start them after it; copies of the file of keys must go too.
+    """
+    from sinks.errors import SinkError
+    from sinks.patient_keys import PatientKeys
+
+    try:
+        found = PatientKeys(keys).forget(patient)
+    except SinkError as error:
+        fail(error)
+    if not found:
+        fail(
+            f"{keys} has no key of {patient}",
+            "Name the pseudonym, which is the key of the patient's records.",
+        )
+    say(f"the key of {patient} is deleted")
 
 
 @group.command()
