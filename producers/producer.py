@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.cloudevents import CloudEvents, Headers
 from producers.errors import BackPressureError, EventRejectedError, ProducerFailedError, UndeliveredError
+from producers.spreading import Spreader
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING
 
 _KEY_FIELDS = {kind.struct: kind.key for kind in (SENSOR_READING, HOSPITAL_EVENT)}
@@ -112,6 +113,7 @@ class EventProducer:
         self._failed = 0
         self._reason: str | None = None
         self._closed = False
+        self._spreader: Spreader | None = None
 
     @property
     def counts(self) -> DeliveryCounts:
@@ -132,6 +134,17 @@ class EventProducer:
             raise ProducerFailedError(f"topic {self.topic}: {known.error.str()}")
         return len(known.partitions)
 
+    def spread_hot_keys(self, timeout: float = 10.0) -> Spreader:
+        """From now on send the rows of hot keys to whatever partition has had the least, and return what tells which these are.
+
+        Rows of such a key are in no order, and its windows must be added up by a roll-up.
+
+        Raises:
+            ProducerFailedError: as ``check``.
+        """
+        self._spreader = Spreader(self.check(timeout))
+        return self._spreader
+
     def send(self, event: msgspec.Struct) -> None:
         """Accept one typed event as JSON, waiting for room if the buffer is full.
 
@@ -149,10 +162,11 @@ class EventProducer:
         """Accept one encoded event; errors as in ``send``. Without a key its partition is random."""
         if self._closed:
             raise ProducerFailedError("the producer is closed")
+        partition = -1 if key is None or self._spreader is None else self._spreader.partition(key)
         try:
-            self._produce(key, value, headers)
+            self._produce(key, value, headers, partition)
         except BufferError:
-            self._produce_when_room(key, value, headers)
+            self._produce_when_room(key, value, headers, partition)
         self._accepted += 1
         if self._accepted % _POLL_EVERY == 0:
             self._producer.poll(0)
@@ -195,21 +209,27 @@ class EventProducer:
             self._producer.flush(1.0)
             self._give_up()
 
-    def _produce(self, key: bytes | None, value: bytes | None, headers: Headers | None) -> None:
+    def _produce(
+        self, key: bytes | None, value: bytes | None, headers: Headers | None, partition: int
+    ) -> None:
         try:
-            self._producer.produce(self.topic, value, key, on_delivery=self._report, headers=headers)
+            self._producer.produce(
+                self.topic, value, key, partition, on_delivery=self._report, headers=headers
+            )
         except KafkaException as error:
             problem: KafkaError = error.args[0]
             rejected = problem.code() == KafkaError.MSG_SIZE_TOO_LARGE
             raise (EventRejectedError if rejected else ProducerFailedError)(problem.str()) from error
 
-    def _produce_when_room(self, key: bytes | None, value: bytes | None, headers: Headers | None) -> None:
+    def _produce_when_room(
+        self, key: bytes | None, value: bytes | None, headers: Headers | None, partition: int
+    ) -> None:
         patience = self._limits.max_block
         started = self._monotonic()
         while True:
             self._producer.poll(_FULL_WAIT)
             try:
-                self._produce(key, value, headers)
+                self._produce(key, value, headers, partition)
             except BufferError:
                 if patience is not None and self._monotonic() - started > patience:
                     raise BackPressureError(f"no room in the buffer for {patience} s") from None

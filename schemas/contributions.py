@@ -14,6 +14,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     It replaces an earlier one of the same (rollup, start, end, group); ``revision`` is 0 for what the partition had when the window
     ended there. Times are milliseconds; ``squares`` is the sum of squares about ``mean``; ``sketch`` is in the binary form of
     `streams.sketches.codes`, ``extras`` are the packed states of `streams.extras`.
+    ``whole`` is there where the pipeline has a resolution: sum and sum of squares in steps and squared steps of it, as text, since
+    they may be larger than what JSON's readers take.
     """
 
     rollup: str
@@ -34,6 +36,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     last_time: int
     sketch: bytes
     extras: list[bytes] = []
+    whole: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

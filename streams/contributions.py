@@ -77,7 +77,7 @@ class Contributions:
             closed, codes = selected(closed, order), codes[order]
         total = reduced(closed, codes)
         sketches = encode_many(self._mapping, total.indptr, total.codes, total.counts)
-        floats, times = total.floats, total.times
+        floats, times, whole = total.floats, total.times, total.whole
         for row, code in enumerate(total.group.tolist()):
             labels = level.labels[code]
             yield Partial(
@@ -99,6 +99,7 @@ class Contributions:
                 last_time=int(times["last_time"][row]),
                 sketch=sketches[row],
                 extras=self._packed(int(firing.start[0]), closed.group[codes == code].tolist()),
+                whole=msgspec.UNSET if whole is None else [str(whole.total[row]), str(whole.squares[row])],
             )
 
     def _packed(self, start: int, groups: list[int]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from schemas.panes import FLOATS, PaneTable
 from streams import window_kernel as kernel
 from streams.sketches.fixed_point import Resolution
 from streams.sketches.mapping import Codes, Floats
+from streams.whole import Whole
 from streams.windows import Closed, Ints, Window
 
 LARGEST_STEPS = 1 << kernel.LIMB_BITS
@@ -85,29 +87,9 @@ class ExactWindow(Window):
         """Return the content with sums as numbers, each rounded once from exact integers."""
         closed = super()._content(slots)
         integers = self._rows.view(np.int64)
-        whole = integers[slots, kernel.EXACT_SUM].tolist()
+        total = integers[slots, kernel.EXACT_SUM].tolist()
         low = integers[slots, kernel.EXACT_LOW].tolist()
         high = integers[slots, kernel.EXACT_HIGH].tolist()
-        value, square = self._resolution.value, self._resolution.square
-        sums, means, squares = [], [], []
-        for total, lower, upper, n in zip(whole, low, high, closed.count.tolist(), strict=True):
-            of_squares = (upper << kernel.LIMB_BITS) + lower
-            sums.append(value(total))
-            means.append(sums[-1] / n)
-            squares.append(square(n * of_squares - total * total) / n)
-        floats = closed.floats | {
-            "sum": np.array(sums, np.float64),
-            "shift": np.array(means, np.float64),
-            "from_shift": np.zeros(len(sums)),
-            "squares": np.array(squares, np.float64),
-        }
-        return Closed(
-            closed.start,
-            closed.group,
-            closed.count,
-            floats,
-            closed.times,
-            closed.indptr,
-            closed.codes,
-            closed.counts,
-        )
+        squares = [(upper << kernel.LIMB_BITS) + lower for lower, upper in zip(low, high, strict=True)]
+        whole = Whole.of(self._resolution, total, squares)
+        return replace(closed, floats=closed.floats | whole.floats(closed.count), whole=whole)

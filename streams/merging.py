@@ -23,7 +23,8 @@ def merged(a: Closed, b: Closed) -> Closed:
     """Return the union of two windows with their common groups added up, ``a`` before ``b``.
 
     Counts and sketches are integers, so their order is of no account. Sums are ``a + b`` and squares go about the common mean
-    (Chan, Golub and LeVeque 1979), so where bits matter the caller must always add in the same order. Of two equal first times
+    (Chan, Golub and LeVeque 1979), so where bits matter the caller must always add in the same order, but for windows that have
+    whole sums. Of two equal first times
     that of ``a`` counts, of two equal last times that of ``b``.
     """
     group = np.union1d(a.group, b.group)
@@ -37,14 +38,18 @@ def merged(a: Closed, b: Closed) -> Closed:
         floats["max"][at] = np.maximum(floats["max"][at], side.floats["max"])
     times = _ends(group, floats, a, at_a, b, at_b)
     indptr, codes, counts = _bins(group, (a, b))
-    return Closed(min(a.start, b.start), group, count, floats, times, indptr, codes, counts)
+    whole = None
+    if a.whole is not None and b.whole is not None:
+        whole = a.whole.together(b.whole).added(np.concatenate([at_a, at_b]), len(group))
+        floats |= whole.floats(count)
+    return Closed(min(a.start, b.start), group, count, floats, times, indptr, codes, counts, whole)
 
 
 def reduced(closed: Closed, group: NDArray[np.int32]) -> Closed:
     """Return the sums over the rows of each of the given groups, of shape (k,), in row order; groups come out ascending.
 
     Squares are about the mean, with a shift of the group's first mean. Of equal first times the earlier row counts, of equal last
-    times the later row.
+    times the later row; where sums are whole, the smallest and the largest value, so that the order of rows does not show.
     """
     order = np.argsort(group, kind="stable")
     closed = selected(closed, order)
@@ -67,12 +72,16 @@ def reduced(closed: Closed, group: NDArray[np.int32]) -> Closed:
     np.maximum.at(floats["max"], at, closed.floats["max"])
     floats |= {"shift": mean[first] + drift / count, "from_shift": np.zeros(len(found))}
     floats["squares"] = np.maximum(about - drift * drift / count, 0.0)
-    begins = np.lexsort((closed.times["first_time"], at))[first]
-    ends = np.lexsort((closed.times["last_time"], at))[np.append(first[1:], len(at)) - 1]
+    first_ties, last_ties = ([closed.floats[n]] if closed.whole else [] for n in ("first", "last"))
+    begins = np.lexsort((*first_ties, closed.times["first_time"], at))[first]
+    ends = np.lexsort((*last_ties, closed.times["last_time"], at))[np.append(first[1:], len(at)) - 1]
     floats["first"], floats["last"] = closed.floats["first"][begins], closed.floats["last"][ends]
     times = {"first_time": closed.times["first_time"][begins], "last_time": closed.times["last_time"][ends]}
     indptr, codes, counts = _bins(found, (replace(closed, group=found[at]),))
-    return Closed(closed.start, found, count, floats, times, indptr, codes, counts)
+    whole = None if closed.whole is None else closed.whole.added(at, len(found))
+    if whole is not None:
+        floats |= whole.floats(count)
+    return Closed(closed.start, found, count, floats, times, indptr, codes, counts, whole)
 
 
 def selected(closed: Closed, rows: Index) -> Closed:
@@ -89,6 +98,7 @@ def selected(closed: Closed, rows: Index) -> Closed:
         indptr,
         closed.codes[take],
         closed.counts[take],
+        None if closed.whole is None else closed.whole.selected(rows),
     )
 
 

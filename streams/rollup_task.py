@@ -19,11 +19,13 @@ from streams.groups import Groups
 from streams.merging import reduced
 from streams.pipeline import Pipeline, RollUp
 from streams.sketches.codes import decode_many
+from streams.sketches.fixed_point import Resolution
 from streams.sketches.mapping import LogMapping
 from streams.summaries import Summaries
 from streams.task import Blocks, Output
 from streams.watch import Watch
 from streams.watermark import BEGINNING
+from streams.whole import Whole
 from streams.windows import Closed
 
 STATE_FORMAT = 1
@@ -207,6 +209,7 @@ class _View:
 
     def __init__(self, pipeline: Pipeline, rollup: RollUp, mapping: LogMapping) -> None:
         self.rollup, self._mapping, self._extras = rollup, mapping, pipeline.extras
+        self._resolution = None if pipeline.resolution is None else Resolution(pipeline.resolution)
         name = f"{pipeline.name}:{rollup.name}"
         self._groups = Groups(rollup.by, ())
         self._summaries = Summaries(name, self._groups, mapping, pipeline.levels)
@@ -224,7 +227,8 @@ class _View:
         """Return summaries and alerts of one window, given each group's partial sums by upstream partition."""
         flat = [(row, part[number]) for row, part in enumerate(parts) for number in sorted(part)]
         rows = np.array([row for row, _ in flat], np.int32)
-        total = reduced(closed_of(self._mapping, [partial for _, partial in flat]), rows)
+        closed = closed_of(self._mapping, [partial for _, partial in flat], self._resolution)
+        total = reduced(closed, rows)
         codes = [
             self._groups.code(tuple(_any(part).labels[name] for name in self.rollup.by)) for part in parts
         ]
@@ -265,8 +269,8 @@ class _View:
         self._watch.unpack(rules)
 
 
-def closed_of(mapping: LogMapping, partials: list[Partial]) -> Closed:
-    """Return partial sums as a closed window, one row each and all in group 0."""
+def closed_of(mapping: LogMapping, partials: list[Partial], resolution: Resolution | None = None) -> Closed:
+    """Return partial sums as a closed window, one row each and all in group 0; whole ones where a resolution is declared."""
     columns = ("sum", "min", "max", "first", "last", "squares")
     floats = {name: np.array([getattr(p, name) for p in partials], np.float64) for name in columns}
     floats |= {
@@ -278,9 +282,12 @@ def closed_of(mapping: LogMapping, partials: list[Partial]) -> Closed:
     }
     count = np.array([p.count for p in partials], np.int64)
     indptr, codes, counts = decode_many(mapping, [p.sketch for p in partials])
-    return Closed(
-        partials[0].start, np.zeros(len(partials), np.int32), count, floats, times, indptr, codes, counts
-    )
+    sums = [partial.whole for partial in partials if partial.whole is not msgspec.UNSET]
+    whole = None
+    if resolution is not None and len(sums) == len(partials):
+        whole = Whole.of(resolution, [int(total) for total, _ in sums], [int(squares) for _, squares in sums])
+    group = np.zeros(len(partials), np.int32)
+    return Closed(partials[0].start, group, count, floats, times, indptr, codes, counts, whole)
 
 
 def _any(part: Mapping[int, Partial]) -> Partial:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streams import window_kernel as kernel
 from streams.sketches.mapping import Codes, Floats
+from streams.whole import Whole
 
 Ints = NDArray[np.int64]
 
@@ -22,7 +23,10 @@ _COMPACT_AFTER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A window's groups in order of their codes: aggregates of shape (k,), sketches as sparse rows."""
+    """A window's groups in order of their codes: aggregates of shape (k,), sketches as sparse rows.
+
+    Where a resolution is declared, ``whole`` has the exact sums that those in ``floats`` were rounded from.
+    """
 
     start: int
     group: NDArray[np.int32]
@@ -32,6 +36,7 @@ class Closed:
     indptr: Ints
     codes: Codes
     counts: Ints
+    whole: Whole | None = None
 
     @property
     def mean(self) -> Floats:

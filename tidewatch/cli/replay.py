@@ -63,6 +63,7 @@ def replay(
     sort: Annotated[
         bool, typer.Option("--sort", help="Send in order of event time; holds the file in memory.")
     ] = False,
+    spread: sending.Spread = False,
     source: Annotated[
         str | None, typer.Option(help="For 'omop': the database it is; part of every pseudonym.")
     ] = None,
@@ -103,7 +104,7 @@ def replay(
                 delimiter=delimiter, sort=sort, shifted=shift_to_now,
             )
         )  # fmt: skip
-        _send(chunks, total, shift, factor, rejects, topic, json)
+        _send(chunks, total, shift, factor, rejects, topic, json, spread=spread)
 
 
 def _send_omop(folder: Path | None, source: str | None, topic: str, json: bool) -> None:
@@ -186,13 +187,15 @@ def _send(
     rejects: Rejects,
     topic: str,
     json: bool,
+    *,
+    spread: bool,
 ) -> None:
     from producers.pacing import Pacer
     from producers.replay import ReplayReport
     from producers.replay import replay as play
 
     report, started, interrupted = ReplayReport(rejects=rejects), time.monotonic(), False
-    with sending.connected(topic) as producer, sending.progress("Replaying", total) as sent:
+    with sending.connected(topic, spread=spread) as producer, sending.progress("Replaying", total) as sent:
         pacer = Pacer(speed, time.monotonic, producer.poll)
         try:
             play(chunks, producer.send, pacer, report, shift=shift, on_sent=sent)

@@ -23,6 +23,12 @@ EXIT_INTERRUPTED = Exit.INTERRUPTED
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Topic = Annotated[str, typer.Option(help="Topic to send to.")]
 Speed = Annotated[str, typer.Option(help="'real', a factor such as 60 (event time per wall time), or 'max'.")]
+Spread = Annotated[
+    bool,
+    typer.Option(
+        "--spread", help="Send hot sensors' rows to all partitions, for pipelines with a roll-up by sensor."
+    ),
+]
 
 _SHOW_EVERY = 256
 
@@ -65,7 +71,7 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def connected(topic: str) -> Iterator[EventProducer]:
+def connected(topic: str, *, spread: bool = False) -> Iterator[EventProducer]:
     """Give a producer whose topic is known to be there, and let go of it in the end.
 
     Raises:
@@ -77,7 +83,10 @@ def connected(topic: str) -> Iterator[EventProducer]:
 
     # librdkafka would log every attempt to connect; `check` says once why there is none.
     with EventProducer({**Settings().connection(), "log_level": 2}, topic) as producer:
-        producer.check()
+        if spread:
+            producer.spread_hot_keys()
+        else:
+            producer.check()
         yield producer
 
 
