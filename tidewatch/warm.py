@@ -11,6 +11,9 @@ import numpy as np
 from schemas.columns import RawBatch
 from schemas.packed import Packed
 from streams.config import Stage
+from streams.distributions.grid import Grid
+from streams.distributions.sources import of_sample
+from streams.distributions.wasserstein import wasserstein
 from streams.librdkafka import library_path
 
 _EVENTS: Final = (
@@ -30,6 +33,7 @@ def warm_up(stages: Iterable[Stage]) -> None:
     events, such as a filter of one's own that they do not suit, is of no matter.
     """
     _warm_fetching()
+    _warm_distances()
     for stage in stages:
         values = [form % (i, _START + i * _STEP) for i in range(_GROUPS) for form in _EVENTS]
         offsets = np.arange(len(values))
@@ -51,3 +55,10 @@ def _warm_fetching() -> None:
     group, _, _, count, _ = kernel.sort(nothing)
     kernel.pack(nothing, group, np.zeros((count, kernel.COLUMNS), np.int64))
     kernel.destroy(nothing)
+
+
+def _warm_distances() -> None:
+    """Compare two samples, as shape pipelines compare summaries, which no made-up event leads to."""
+    f, g = of_sample([1.0, 2.0]), of_sample([3.0])
+    wasserstein(f, g)
+    f.grid_error(Grid.midpoints(2))

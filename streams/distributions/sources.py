@@ -50,8 +50,8 @@ def of_bins(
     c = np.asarray(counts, np.float64)
     if not len(c) or not c.sum() > 0:
         raise EmptyDistributionError("an empty sketch has no quantiles")
-    low = np.clip(lower, minimum, maximum)
-    high = np.clip(upper, minimum, maximum)
+    low = np.minimum(np.maximum(lower, minimum), maximum)
+    high = np.minimum(np.maximum(upper, minimum), maximum)
     return QuantileFunction(_breaks(c), low, high, low, high)
 
 
@@ -162,8 +162,10 @@ def on_grid(functions: Sequence[QuantileFunction], grid: Grid, *, averages: bool
 
 
 def _breaks(masses: Floats) -> Floats:
-    total = np.cumsum(masses)
-    return np.concatenate([[0.0], total[:-1] / total[-1], [1.0]])
+    breaks = np.zeros(len(masses) + 1)
+    np.cumsum(masses, out=breaks[1:])
+    breaks /= breaks[-1]
+    return breaks
 
 
 def _inside(

@@ -12,7 +12,8 @@ from streams.distributions.errors import (
     TooFewDistributionsError,
 )
 from streams.distributions.grid import Grid
-from streams.distributions.quantile_function import QuantileFunction, mean_power
+from streams.distributions.power_kernel import mean_power
+from streams.distributions.quantile_function import QuantileFunction
 from streams.distributions.sources import of_density, of_quantiles, of_row, of_sample, on_grid
 from streams.distributions.wasserstein import wasserstein
 from streams.sketches.mapping import LogMapping
@@ -144,7 +145,8 @@ def test_mean_power_is_the_integral_along_a_line(order: float) -> None:
         integrate.quad(lambda t, i=i: abs(a[i] + (b[i] - a[i]) * t) ** order, 0, 1, points=[1 / 3])[0]
         for i in range(4)
     ]
-    assert mean_power(a, b, order) == pytest.approx(expected, rel=1e-10)
+    found = [mean_power(*ends, order) for ends in zip(a.tolist(), b.tolist(), strict=True)]
+    assert found == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize(
