@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from schemas import arrow_fast
 from schemas.columns import Coded, Float64s, Int64s, RawBatch
 from schemas.draft import Draft, Failure
 from schemas.errors import ErrorCode
@@ -63,18 +64,37 @@ def decode_records(
     batch: RawBatch, records: Sequence[int], event: EventType, failures: dict[int, Failure], lexicon: Lexicon
 ) -> ArrowRows:
     """Decode the given records, labels by the lexicon; those that are no stream of such events are added to ``failures``."""
+    result = ArrowRows()
+    if not records:
+        return result
+    fast, doubtful = arrow_fast.read(batch.values, records, _plans(event), event, lexicon)
+    if fast is not None:
+        none = np.zeros(len(fast.event_time), bool)
+        wire = _Wire(
+            event.key,
+            fast.event_time,
+            event.time,
+            fast.numbers,
+            fast.labels,
+            dict.fromkeys(event.fields, none),
+        )
+        _place(result, batch, fast.records, fast.sizes, wire)
     groups: dict[pa.Schema, list[tuple[int, pa.Table]]] = {}
-    for index in records:
+    for index in doubtful:
         value = batch.values[index]
         table = read_table(value or b"", event)
         if isinstance(table, Failure):
             failures[index] = table
         else:
             groups.setdefault(table.schema, []).append((index, table))
-    result = ArrowRows()
     for group in groups.values():
         _add_group(result, batch, group, event, lexicon)
     return result
+
+
+@cache
+def _plans(event: EventType) -> arrow_fast.Plans:
+    return arrow_fast.Plans(event, _schema_failure)
 
 
 def read_table(value: bytes, event: EventType) -> pa.Table | Failure:
@@ -165,19 +185,27 @@ def _add_group(
     event: EventType,
     lexicon: Lexicon,
 ) -> None:
-    sizes = np.array([len(table) for _, table in group])
-    firsts = np.cumsum(sizes) - sizes
-    record = np.repeat(np.array([index for index, _ in group], np.int64), sizes)
-    row = (np.arange(len(record)) - np.repeat(firsts, sizes)).astype(np.int32)
     wire = _wire(pa.concat_tables([table for _, table in group]), event, lexicon)
+    sizes = np.array([len(table) for _, table in group])
+    draft = _place(result, batch, [index for index, _ in group], sizes, wire)
+    for name in event.required:
+        draft.reject(wire.missing[name], ErrorCode.MISSING_FIELD, partial(_null, name))
+
+
+def _place(result: ArrowRows, batch: RawBatch, records: Sequence[int], sizes: Int64s, wire: _Wire) -> Draft:
+    """Add a draft of the rows of some records."""
+    firsts = np.cumsum(sizes) - sizes
+    record = np.repeat(np.array(records, np.int64), sizes)
+    row = (np.arange(len(record)) - np.repeat(firsts, sizes)).astype(np.int32)
     # The checks replace columns by converted ones; the copies keep what was sent.
     draft = Draft(
         record, row, batch.log_times[record], wire.event_time, dict(wire.numbers), dict(wire.labels)
     )
-    for name in event.required:
-        draft.reject(wire.missing[name], ErrorCode.MISSING_FIELD, partial(_null, name))
     result.drafts.append(draft)
-    result.places.update((index, (wire, int(first))) for (index, _), first in zip(group, firsts, strict=True))
+    result.places.update(
+        (index, (wire, first)) for index, first in zip(records, firsts.tolist(), strict=True)
+    )
+    return draft
 
 
 def _null(name: str, _: int) -> str:

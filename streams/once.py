@@ -67,7 +67,14 @@ class OnceTask:
     def _first_time(self, columns: Columns) -> Columns:
         """Note the batches that have rows here, rejected or not, and leave out those seen before."""
         bad = {rejected.offset for rejected in columns.rejected}
-        times = dict(zip(columns.offset.tolist(), columns.log_time.tolist(), strict=True))
+        at = np.searchsorted(columns.offset, [sent.offset for sent in columns.sent])
+        there = at < len(columns)
+        there[there] = columns.offset[at[there]] == np.array([sent.offset for sent in columns.sent])[there]
+        times = {
+            sent.offset: int(columns.log_time[row])
+            for sent, row, found in zip(columns.sent, at.tolist(), there.tolist(), strict=True)
+            if found
+        }
         here = [sent for sent in columns.sent if sent.offset in times or sent.offset in bad]
         again = [sent.offset for sent in here if self._is_again(sent, times.get(sent.offset))]
         return without_records(columns, again) if again else columns
