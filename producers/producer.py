@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,6 +19,19 @@ from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING
 
 _KEY_FIELDS = {kind.struct: kind.key for kind in (SENSOR_READING, HOSPITAL_EVENT)}
 _POLL_EVERY = 256
+_CODES = {
+    KafkaError._MSG_TIMED_OUT: "timed_out",
+    KafkaError._TIMED_OUT: "timed_out",
+    KafkaError._PURGE_QUEUE: "given_up",
+    KafkaError._PURGE_INFLIGHT: "given_up",
+    KafkaError.MSG_SIZE_TOO_LARGE: "refused",
+    KafkaError.INVALID_RECORD: "refused",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "refused",
+    KafkaError._UNKNOWN_TOPIC: "no_topic",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "no_topic",
+}
+FAILURE_CODES = (*sorted(set(_CODES.values())), "other")
+"""Why an accepted event may have been given up."""
 _FULL_WAIT = 0.05
 
 
@@ -111,6 +125,7 @@ class EventProducer:
         self._accepted = 0
         self._delivered = 0
         self._failed = 0
+        self.failures: Counter[str] = Counter()
         self._reason: str | None = None
         self._closed = False
         self._spreader: Spreader | None = None
@@ -241,6 +256,7 @@ class EventProducer:
             self._delivered += 1
             return
         self._failed += 1
+        self.failures[_CODES.get(error.code(), "other")] += 1
         self._reason = self._reason or error.str()
         if self._on_failure:
             self._on_failure(Failure(self.topic, message.key(), message.value(), error.name(), error.str()))

@@ -164,6 +164,27 @@ LOST_RECORDS: Final = Metric(
 )
 
 
+PRODUCER_RECEIVED: Final = Metric(
+    "producer", "counter", "tidewatch_producer_received", "Events that a producer accepted.", ("producer",)
+)
+PRODUCER_SENT: Final = Metric(
+    "producer", "counter", "tidewatch_producer_sent", "Events that the broker acknowledged.", ("producer",)
+)
+PRODUCER_ERRORS: Final = Metric(
+    "producer",
+    "counter",
+    "tidewatch_producer_errors",
+    "Accepted events that a producer had to give up.",
+    ("producer", "stage", "code"),
+)
+PRODUCER_DISCARDED: Final = Metric(
+    "producer",
+    "counter",
+    "tidewatch_producer_discarded",
+    "Rows, or values of them, that became no event.",
+    ("producer", "reason"),
+)
+
 SINK_RECEIVED: Final = Metric(
     "sink", "counter", "tidewatch_sink_received", "Records that a sink took from its topics.", ("sink",)
 )

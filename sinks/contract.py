@@ -23,8 +23,9 @@ class Result:
 class Sink(Protocol):
     """Where results go.
 
-    The runner may write the same result again after a crash, a rebalance or an error, so a sink must be idempotent
-    by the result's ``id``: writing it twice leaves what writing it once does. Within a partition batches come in order.
+    All calls come from one thread. The runner may write the same result again after a crash, a rebalance or an error, so a sink
+    must be idempotent by the result's ``id``: writing it twice leaves what writing it once does. Within a partition batches come
+    in order.
     """
 
     def setup(self) -> None:

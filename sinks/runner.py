@@ -1,12 +1,13 @@
-"""Carries result topics to a sink: read committed, write, then commit the offsets."""
+"""Carries result topics to a sink: read committed, write while the next batch is read, then commit the offsets."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 
 import msgspec
@@ -34,8 +35,24 @@ class SinkLimits:
     linger: float = 0.5
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What is written and committed together: results, where the topics go on after them, and canaries that came along."""
+
+    results: list[Result] = field(default_factory=list)
+    positions: dict[Place, int] = field(default_factory=dict)
+    canaries: dict[tuple[str, int], CanarySeen] = field(default_factory=dict)
+
+    def drop(self, gone: set[Place]) -> None:
+        """Forget partitions that another member reads now, from their last commit on."""
+        self.results = [r for r in self.results if (r.topic, r.partition) not in gone]
+        self.positions = {place: offset for place, offset in self.positions.items() if place not in gone}
+
+
 class SinkRunner:
     """Read topics as a consumer group and write every committed result to a sink.
+
+    The sink works on a thread of its own, one batch at a time and in order, while the next batch is read and decoded.
 
     Delivery: effectively once. Offsets are committed only after the sink has the batch for certain, so a crash at any
     point loses nothing; what is written again after it is the same by id, which the sink absorbs. Under back-pressure
@@ -65,9 +82,10 @@ class SinkRunner:
         self._monotonic = monotonic
         self._clock = clock
         self._topics = list(decoders)
-        self._canaries: dict[tuple[str, int], CanarySeen] = {}
-        self._pending: list[Result] = []
-        self._positions: dict[Place, int] = {}
+        self._pending = _Batch()
+        self._written: _Batch | None = None
+        self._writing: Future[None] | None = None
+        self._hand = ThreadPoolExecutor(1, "tw-sink")
         self._waiting = False
         self._consumer = Consumer(
             {
@@ -81,7 +99,7 @@ class SinkRunner:
         )
 
     def run(self, stopping: Event) -> None:
-        """Work until ``stopping`` is set; a batch under way is finished or left uncommitted.
+        """Work until ``stopping`` is set; a batch that is being written is finished, or left uncommitted where the target is away.
 
         Raises:
             TopicError: a topic is not there.
@@ -90,13 +108,15 @@ class SinkRunner:
         """
         try:
             self._settle_start()
-            if self._insist(self._sink.setup, stopping):
+            if self._insist(lambda: self._hand.submit(self._sink.setup).result(), stopping):
                 self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked)
                 while not stopping.is_set():
                     self._step(stopping)
+                self._finish()
         finally:
             self._consumer.close()
-            self._sink.close()
+            self._hand.submit(self._sink.close).result()
+            self._hand.shutdown()
 
     def _settle_start(self) -> None:
         """Check the topics and, if only new records are wanted, commit where they begin before anything is read.
@@ -119,8 +139,29 @@ class SinkRunner:
 
     def _step(self, stopping: Event) -> None:
         self._take(self._consumer.consume(self._limits.batch, self._limits.linger))
-        if self._positions and self._insist(self._write, stopping):
+        if self._written is not None and self._insist(self._settle, stopping):
             self._commit()
+        if self._written is None and self._pending.positions:
+            self._written, self._pending = self._pending, _Batch()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._writing = self._hand.submit(self._write, self._written.results if self._written else [])
+
+    def _settle(self) -> None:
+        """Wait until the batch is written; one that met back-pressure is offered again by the next call."""
+        if self._writing is None:
+            self._begin()
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _finish(self) -> None:
+        """Let a batch that is being written come to its end, and commit it."""
+        if self._written is not None and self._writing is not None:
+            with suppress(BackPressureError):
+                self._settle()
+                self._commit()
 
     def _take(self, messages: list[Message]) -> None:
         good = [message for message in messages if message.error() is None]
@@ -129,20 +170,20 @@ class SinkRunner:
             topic, partition, offset = (
                 str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
             )  # fmt: skip
-            self._positions[topic, partition] = offset + 1
+            self._pending.positions[topic, partition] = offset + 1
             if topic == CANARIES_SEEN:
                 self._canary(message)
                 continue
             value = decode(self._decoders[topic], message.value())
             if isinstance(value, msgspec.Struct):
-                self._pending.append(Result(topic, partition, offset, message.timestamp()[1], value))
+                self._pending.results.append(Result(topic, partition, offset, message.timestamp()[1], value))
             else:
                 self._leave_out(message, value)
 
     def _canary(self, message: Message) -> None:
         with suppress(msgspec.DecodeError):
             seen = msgspec.json.decode(message.value() or b"", type=CanarySeen)
-            self._canaries[seen.app, seen.partition] = seen
+            self._pending.canaries[seen.app, seen.partition] = seen
 
     def _leave_out(self, message: Message, code: ErrorCode) -> None:
         self._metrics.error("decode", code)
@@ -152,12 +193,12 @@ class SinkRunner:
             message.topic(), message.partition(), message.offset(), code,
         )  # fmt: skip
 
-    def _write(self) -> None:
-        if self._pending:
+    def _write(self, results: list[Result]) -> None:
+        if results:
             started = self._monotonic()
-            written = self._sink.write(self._pending)
+            written = self._sink.write(results)
             self._metrics.wrote(written, self._monotonic() - started)
-            self._metrics.discarded("unwanted", len(self._pending) - written)
+            self._metrics.discarded("unwanted", len(results) - written)
 
     def _insist(self, action: Callable[[], None], stopping: Event) -> bool:
         """Do something until back-pressure lets it pass; tell whether it was done before ``stopping``."""
@@ -188,12 +229,12 @@ class SinkRunner:
             self._consumer.resume(self._consumer.assignment())
 
     def _commit(self) -> None:
-        offsets = [TopicPartition(*place, offset) for place, offset in self._positions.items()]
-        self._pending = []
-        self._positions = {}
-        for seen in self._canaries.values():
+        batch, self._written = self._written or _Batch(), None
+        offsets = [TopicPartition(*place, offset) for place, offset in batch.positions.items()]
+        for seen in batch.canaries.values():
             self._metrics.canary(seen.app, seen.partition, seen.sent / 1000, self._clock())
-        self._canaries = {}
+        if not offsets:
+            return
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
@@ -207,7 +248,9 @@ class SinkRunner:
             consumer.pause(places)
 
     def _revoked(self, _: Consumer, places: list[TopicPartition]) -> None:
-        """Forget what is pending of partitions that another member now reads from their last commit on."""
+        """Let the batch that is being written come to its end, lest it overtake the next owner's, and forget the rest of these."""
+        self._finish()
         gone = {(place.topic, place.partition) for place in places}
-        self._pending = [r for r in self._pending if (r.topic, r.partition) not in gone]
-        self._positions = {place: offset for place, offset in self._positions.items() if place not in gone}
+        for batch in (self._written, self._pending):
+            if batch is not None:
+                batch.drop(gone)

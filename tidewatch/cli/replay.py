@@ -73,6 +73,7 @@ def replay(
             help=f"Topic to send to; {sending.DEFAULT_TOPIC} or, for 'omop', {RESOURCES} if not given."
         ),
     ] = None,
+    metrics_port: sending.MetricsPort = None,
     json: sending.Json = False,
 ) -> None:
     """Send a table's rows as sensor readings, at the speed of their event times or faster; or an OMOP database by pseudonym.
@@ -104,7 +105,7 @@ def replay(
                 delimiter=delimiter, sort=sort, shifted=shift_to_now,
             )
         )  # fmt: skip
-        _send(chunks, total, shift, factor, rejects, topic, json, spread=spread)
+        _send(chunks, total, shift, factor, rejects, topic, metrics_port, json, spread=spread)
 
 
 def _send_omop(folder: Path | None, source: str | None, topic: str, json: bool) -> None:
@@ -186,6 +187,7 @@ def _send(
     speed: float | None,
     rejects: Rejects,
     topic: str,
+    metrics_port: int | None,
     json: bool,
     *,
     spread: bool,
@@ -195,7 +197,11 @@ def _send(
     from producers.replay import replay as play
 
     report, started, interrupted = ReplayReport(rejects=rejects), time.monotonic(), False
-    with sending.connected(topic, spread=spread) as producer, sending.progress("Replaying", total) as sent:
+    with (
+        sending.connected(topic, spread=spread) as producer,
+        sending.measured("replay", producer, metrics_port, rejects),
+        sending.progress("Replaying", total) as sent,
+    ):
         pacer = Pacer(speed, time.monotonic, producer.poll)
         try:
             play(chunks, producer.send, pacer, report, shift=shift, on_sent=sent)

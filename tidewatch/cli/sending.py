@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidewatch.cli.shared import fail
+from tidewatch.cli.shared import fail, say
 from tidewatch.exits import Exit
 
 if TYPE_CHECKING:
     from producers.producer import EventProducer
+    from producers.rejects import Rejects
 
 DEFAULT_TOPIC = "iot.sensor.reading.v1"
 EXIT_FAILED = Exit.FAILED
@@ -22,6 +23,10 @@ EXIT_INTERRUPTED = Exit.INTERRUPTED
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Topic = Annotated[str, typer.Option(help="Topic to send to.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(help="Port to show metrics on while sending; 0 takes a free one, none if not given."),
+]
 Speed = Annotated[str, typer.Option(help="'real', a factor such as 60 (event time per wall time), or 'max'.")]
 Spread = Annotated[
     bool,
@@ -88,6 +93,31 @@ def connected(topic: str, *, spread: bool = False) -> Iterator[EventProducer]:
         else:
             producer.check()
         yield producer
+
+
+@contextmanager
+def measured(
+    name: str, producer: EventProducer, port: int | None, rejects: Rejects | None = None
+) -> Iterator[None]:
+    """Serve a producer's metrics under a name while it sends, where a port is given."""
+    if port is None:
+        yield
+        return
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from producers.metrics import register
+    from tidewatch.settings import Settings
+
+    registry, host = CollectorRegistry(), Settings().metrics_host
+    register(name, producer, registry, rejects)
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    say(f"metrics on http://{host}:{server.server_port}/metrics")
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def simulate(
     ] = None,
     speed: sending.Speed = "real",
     topic: sending.Topic = sending.DEFAULT_TOPIC,
+    metrics_port: sending.MetricsPort = None,
     json: sending.Json = False,
 ) -> None:
     """Send a simulated city's air readings, with drift, faults and incidents whose truth is known.
@@ -53,7 +54,7 @@ def simulate(
     factor = sending.speed_of(speed)
     spec = _spec(sensors, rate, seconds, sites, _start(start, seconds, factor))
     with sending.explained():
-        _run(spec, seed, truth, factor, topic, json)
+        _run(spec, seed, truth, factor, topic, metrics_port, json)
 
 
 def _spec(sensors: int, rate: float | None, seconds: float, sites: int, start: int) -> CitySpec:
@@ -79,7 +80,15 @@ def _start(start: int | None, seconds: float, speed: float | None) -> int:
     return shift_to(int(time.time() * 1000), 0, span, speed) if start is None else start
 
 
-def _run(spec: CitySpec, seed: int, truth: Path | None, speed: float | None, topic: str, json: bool) -> None:
+def _run(
+    spec: CitySpec,
+    seed: int,
+    truth: Path | None,
+    speed: float | None,
+    topic: str,
+    metrics_port: int | None,
+    json: bool,
+) -> None:
     from producers.incidents import draw_incidents, shortest_seconds
     from producers.pacing import Pacer
     from producers.simulator import Sent, send_arrivals
@@ -89,7 +98,7 @@ def _run(spec: CitySpec, seed: int, truth: Path | None, speed: float | None, top
     if not incidents and truth is not None:
         typer.echo(f"no incident fits: simulate {shortest_seconds():g} s or more, or more sensors", err=True)
     sent, started, interrupted = Sent(), time.monotonic(), False
-    with sending.connected(topic) as producer:
+    with sending.connected(topic) as producer, sending.measured("simulate", producer, metrics_port):
         if truth is not None:
             _written(truth, incidents)
         with sending.progress("Simulating", spec.readings) as on_sent:
