@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from producers.producer import ProducerLimits, librdkafka_settings
 from schemas.canary import Canary, CanarySeen
-from schemas.metrics import CANARY_AGE, CANARY_SENT, gauge
+from schemas.metrics import CANARY_AGE, CANARY_SENT
 from schemas.topics import CANARIES, CANARIES_SEEN
-from tidewatch.monitor.exporter import Family
+from tidewatch.monitor.exposition import Family
 
 FORGOTTEN_AFTER: Final = 3_600.0
 """Seconds without a canary after which an app is taken to be gone for good; as long as the topic remembers."""
@@ -30,8 +30,8 @@ class CanaryBook:
     """The newest canary of each (app, partition, stage): when it was sent, and its age when it was there. Not thread-safe."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._age = Family(gauge(CANARY_AGE, registry))
-        self._sent = Family(gauge(CANARY_SENT, registry))
+        self._age = Family(CANARY_AGE, registry)
+        self._sent = Family(CANARY_SENT, registry)
         self._newest: dict[Place, tuple[float, float]] = {}
 
     def saw(self, app: str, partition: int, stage: str, sent: float, now: float) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
 from schemas.metrics import (
     MONITOR_BROKERS,
@@ -24,10 +23,10 @@ from schemas.metrics import (
     gauge,
 )
 from tidewatch.monitor.cluster import Snapshot
+from tidewatch.monitor.exposition import Family
 from tidewatch.monitor.history import History
 from tidewatch.monitor.verdict import VERDICTS, lag_seconds, verdict
 
-Labels = tuple[str, ...]
 _OUTCOMES: Final = ("answered", "failed")
 
 
@@ -37,16 +36,16 @@ class Exporter:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._brokers = gauge(MONITOR_BROKERS, registry)
         self._looks = counter(MONITOR_LOOKS, registry)
-        self._members = Family(gauge(MONITOR_MEMBERS, registry))
-        self._end = Family(gauge(MONITOR_END_OFFSET, registry))
-        self._oldest = Family(gauge(MONITOR_OLDEST_OFFSET, registry))
-        self._replicas = Family(gauge(MONITOR_REPLICAS, registry))
-        self._in_sync = Family(gauge(MONITOR_IN_SYNC, registry))
-        self._leaderless = Family(gauge(MONITOR_LEADERLESS, registry))
-        self._committed = Family(gauge(MONITOR_GROUP_OFFSET, registry))
-        self._lag = Family(gauge(MONITOR_LAG, registry))
-        self._lag_seconds = Family(gauge(MONITOR_LAG_SECONDS, registry))
-        self._verdict = Family(gauge(MONITOR_VERDICT, registry))
+        self._members = Family(MONITOR_MEMBERS, registry)
+        self._end = Family(MONITOR_END_OFFSET, registry)
+        self._oldest = Family(MONITOR_OLDEST_OFFSET, registry)
+        self._replicas = Family(MONITOR_REPLICAS, registry)
+        self._in_sync = Family(MONITOR_IN_SYNC, registry)
+        self._leaderless = Family(MONITOR_LEADERLESS, registry)
+        self._committed = Family(MONITOR_GROUP_OFFSET, registry)
+        self._lag = Family(MONITOR_LAG, registry)
+        self._lag_seconds = Family(MONITOR_LAG_SECONDS, registry)
+        self._verdict = Family(MONITOR_VERDICT, registry)
         for outcome in _OUTCOMES:
             self._looks.labels(outcome)
 
@@ -79,20 +78,3 @@ class Exporter:
         self._verdict.show(
             ((*place, name), int(name == found)) for place, found in verdicts.items() for name in VERDICTS
         )
-
-
-class Family:
-    """A gauge with labels of which only those shown last remain."""
-
-    def __init__(self, series: Gauge) -> None:
-        self._series = series
-        self._shown: set[Labels] = set()
-
-    def show(self, values: Iterable[tuple[Labels, float | None]]) -> None:
-        """Set the given series and remove all others; ``None`` is no value."""
-        now = {labels: value for labels, value in values if value is not None}
-        for gone in self._shown - now.keys():
-            self._series.remove(*gone)
-        for labels, value in now.items():
-            self._series.labels(*labels).set(value)
-        self._shown = set(now)

@@ -20,11 +20,10 @@ from schemas.metrics import (
     SITE_QUANTILE,
     SITE_WINDOW_END,
     counter,
-    gauge,
 )
 from schemas.results import Alert, WindowSummary
 from schemas.safety import SignalChange, SignalState
-from tidewatch.monitor.exporter import Family
+from tidewatch.monitor.exposition import Family
 from tidewatch.monitor.signals import SignalsExporter
 from tidewatch.monitor.site_values import EDGES, LEVELS, SiteValues, by_quantity
 
@@ -35,12 +34,12 @@ class ResultsExporter:
     def __init__(self, registry: CollectorRegistry, budget: int) -> None:
         self._values = SiteValues(budget)
         self._open: dict[str, tuple[str, str, str]] = {}
-        self._mean = Family(gauge(SITE_MEAN, registry))
-        self._quantile = Family(gauge(SITE_QUANTILE, registry))
-        self._count = Family(gauge(SITE_COUNT, registry))
-        self._end = Family(gauge(SITE_WINDOW_END, registry))
-        self._buckets = Family(gauge(QUANTITY_BUCKETS, registry))
-        self._alerts = Family(gauge(SITE_ALERTS, registry))
+        self._mean = Family(SITE_MEAN, registry)
+        self._quantile = Family(SITE_QUANTILE, registry)
+        self._count = Family(SITE_COUNT, registry)
+        self._end = Family(SITE_WINDOW_END, registry)
+        self._buckets = Family(QUANTITY_BUCKETS, registry)
+        self._alerts = Family(SITE_ALERTS, registry)
         self._dropped = counter(SITE_DROPPED, registry)
         self._dropped_before = 0
 

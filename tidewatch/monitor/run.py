@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaException
-from prometheus_client import CollectorRegistry, start_http_server
 
 from tidewatch.monitor.canary import CanaryBook, CanaryRunner
 from tidewatch.monitor.cluster import ClusterReader
 from tidewatch.monitor.exporter import Exporter
+from tidewatch.monitor.exposition import Exposition, serve
 from tidewatch.monitor.history import History
 from tidewatch.monitor.results import ResultsExporter, ResultsFollower
 from tidewatch.monitor.signals import SignalsExporter
@@ -35,11 +35,11 @@ def run_monitor(
     Sends canaries every ``canary`` seconds, none at 0. A cluster that does not answer is counted and asked again: the monitor
     outlives what it watches.
     """
-    registry = CollectorRegistry()
+    registry = Exposition()
     exporter, history = Exporter(registry), History(window)
     reader = ClusterReader(connection, clock)
     results, signals = ResultsExporter(registry, budget), SignalsExporter(registry)
-    server, serving = start_http_server(port, addr=host, registry=registry)
+    server, serving = serve(registry, host, port)
     say(f"metrics on http://{host}:{server.server_port}/metrics")
     book = CanaryBook(registry)
     follower: ResultsFollower | None = None

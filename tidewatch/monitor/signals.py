@@ -15,10 +15,9 @@ from schemas.metrics import (
     SIGNAL_STEPS,
     SIGNALS_OPEN,
     TIME_TO_SIGNAL,
-    gauge,
 )
 from schemas.safety import SignalChange, SignalState
-from tidewatch.monitor.exporter import Family
+from tidewatch.monitor.exposition import Family
 
 LEVELS: Final = (0.5, 0.9)
 REMEMBERED: Final = 10_000
@@ -37,12 +36,12 @@ class SignalsExporter:
         self._seen: dict[str, int] = {}
         self._pairs: dict[str, str] = {}
         self._newest: dict[str, SignalState] = {}
-        self._open_family = Family(gauge(SIGNALS_OPEN, registry))
-        self._steps_family = Family(gauge(SIGNAL_STEPS, registry))
-        self._waits_family = Family(gauge(TIME_TO_SIGNAL, registry))
-        self._pairs_family = Family(gauge(SIGNAL_PAIRS, registry))
-        self._reports_family = Family(gauge(SIGNAL_REPORTS, registry))
-        self._time_family = Family(gauge(SIGNAL_STATE_TIME, registry))
+        self._open_family = Family(SIGNALS_OPEN, registry)
+        self._steps_family = Family(SIGNAL_STEPS, registry)
+        self._waits_family = Family(TIME_TO_SIGNAL, registry)
+        self._pairs_family = Family(SIGNAL_PAIRS, registry)
+        self._reports_family = Family(SIGNAL_REPORTS, registry)
+        self._time_family = Family(SIGNAL_STATE_TIME, registry)
 
     def take_state(self, key: str, state: SignalState | None) -> None:
         """Take the latest state of a pair, or that it was taken back."""
