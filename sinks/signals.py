@@ -117,13 +117,19 @@ def alert_of(change: SignalChange, partition: int, offset: int) -> Alert:
     """Return a step of a signal as an alert, for whoever is told of alerts; where it was read stands for its cause."""
     state = change.state
     leading = PRESETS[change.preset].leading if change.preset in PRESETS else None
+    value = None if leading is None else getattr(state, leading.statistic)
+    threshold = None if leading is None else leading.value
+    if (
+        state.llr is not None and state.critical is not None
+    ):  # a sequential test, whose boundary each look sets
+        value, threshold = state.llr, state.critical
     evidence = {name: getattr(state, name) for name in _TOLD}
     return Alert(
         id=change.id, alert_id=change.signal_id, pipeline=change.pipeline, rule=f"signal-{change.preset}", kind="signal",
         group=f"{change.drug}/{change.event}", labels={"drug": change.drug, "event": change.event},
         state=_AS_ALERT[change.step], severity="warning", revision=change.revision, opened_at=change.opened_at,
-        time=change.time, partition=partition, offset=offset, value=None if leading is None else getattr(state, leading.statistic),
-        threshold=None if leading is None else leading.value,
+        time=change.time, partition=partition, offset=offset, value=value,
+        threshold=threshold,
         message=f"{state.n} {state.unit}, {state.serious} serious, {state.expected:.3g} expected: {change.step}",
         evidence=evidence,
     )  # fmt: skip

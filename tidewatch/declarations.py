@@ -10,10 +10,14 @@ from types import ModuleType
 
 import msgspec
 
+from streams.monitoring import MonitorPipeline
 from streams.pipeline import Pipeline
 from streams.pipelines import PIPELINES
 from streams.reports import ReportPipeline
 from streams.stages import AnyPipeline
+
+SignalPipeline = ReportPipeline | MonitorPipeline
+"""What publishes states of pairs and steps of signals."""
 
 
 class DeclarationError(Exception):
@@ -82,14 +86,14 @@ def find_windowed(text: str) -> Pipeline:
     return found
 
 
-def find_watchable(text: str) -> Pipeline | ReportPipeline:
+def find_watchable(text: str) -> Pipeline | SignalPipeline:
     """Return the pipeline of windows or of safety reports that ``text`` names.
 
     Raises:
         DeclarationError: there is none, or it has neither windows nor signals.
     """
     found = find_pipeline(text)
-    if not isinstance(found, Pipeline | ReportPipeline):
+    if not isinstance(found, Pipeline | SignalPipeline):
         raise DeclarationError(
             f"{text} has neither windows nor signals to show; name the pipeline that its results go to"
         )

@@ -99,13 +99,18 @@ class Signals:
     def _row(self, change: SignalChange) -> SignalRow:
         preset = PRESETS.get(change.preset)
         leading = _UNKNOWN if preset is None else preset.leading
+        measure, boundary = str(leading.statistic), leading.value
         states = self._courses.get(change.state.id, {change.state.received: change.state})
         latest = states[max(states)]
+        if (
+            latest.llr is not None and latest.critical is not None
+        ):  # a sequential test, whose boundary each look sets
+            measure, boundary = "llr", latest.critical
         return SignalRow(
             signal_id=change.signal_id, pipeline=change.pipeline, preset=change.preset, drug=change.drug, event=change.event,
             step=change.step, opened_at=change.opened_at, first_report=change.first_report, time=change.time,
-            measure=leading.statistic, boundary=leading.value, course=tuple(_points(states, leading.statistic)),
-            evidence={name: getattr(latest, name) for name in _EVIDENCE},
+            measure=measure, boundary=boundary, course=tuple(_points(states, measure)),
+            evidence={name: given for name in _EVIDENCE if (given := getattr(latest, name)) is not None},
         )  # fmt: skip
 
 
@@ -123,6 +128,11 @@ _EVIDENCE = (
     "ic025",
     "ebgm",
     "eb05",
+    "llr",
+    "critical",
+    "log_e",
+    "alpha_spent",
+    "p_calibrated",
 )
 
 

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from sinks.errors import TopicError
 from sinks.reader import EARLIEST, follow
 from streams.pipeline import Pipeline
-from streams.reports import ReportPipeline
+from tidewatch.declarations import SignalPipeline
 from tidewatch.live.board import Board
 from tidewatch.live.shapes import Shape
 from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
@@ -62,14 +62,14 @@ class Watcher(threading.Thread):
         self,
         connection: Mapping[str, str | int],
         app: str,
-        pipelines: Sequence[Pipeline | ReportPipeline],
+        pipelines: Sequence[Pipeline | SignalPipeline],
         targets: Targets,
         monotonic: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name="tidewatch-watcher", daemon=True)
         windowed = [p for p in pipelines if isinstance(p, Pipeline)]
-        counting = [p for p in pipelines if isinstance(p, ReportPipeline)]
+        counting = [p for p in pipelines if isinstance(p, SignalPipeline)]
         self.board = Board(
             {p.results for p in windowed},
             {p.alerts for p in windowed},
@@ -211,7 +211,7 @@ class Watcher(threading.Thread):
             places = [source for source in self._ends if source[0] == pipeline.source]
             dead = pipeline.outputs["dead"]
             results, alerts, kinds = board.windows, board.opened, ("windows", "alerts")
-            if isinstance(pipeline, ReportPipeline):
+            if isinstance(pipeline, SignalPipeline):
                 results, alerts, kinds = board.signals.states, board.signals.opened, ("states", "signals")
             rows.append(
                 FlowRow(
@@ -222,7 +222,7 @@ class Watcher(threading.Thread):
                     windows=results[pipeline.name],
                     alerts=alerts[pipeline.name],
                     kinds=kinds,
-                    late=board.late[pipeline.outputs["late"]],
+                    late=board.late[pipeline.outputs.get("late", "")],
                     dead=sum(count for (topic, _), count in board.dead.items() if topic == dead),
                 )
             )

@@ -61,3 +61,16 @@ def test_the_board_reads_both_topics_and_passes_over_what_was_taken_back() -> No
     )
     (row,) = board.signals.rows()
     assert len(row.course) == 2
+
+
+def test_a_sequential_test_is_followed_by_its_ratio_against_the_boundary_of_its_last_look() -> None:
+    held = Signals()
+    for step in range(3):
+        held.take_state(
+            msgspec.structs.replace(state(0, step), llr=float(step), critical=3.0 - step / 10, ic025=None)
+        )
+    last = msgspec.structs.replace(state(0, 3), llr=3.5, critical=2.7)
+    held.take_change(msgspec.structs.replace(change(0, "open", 0), preset="maxsprt", state=last))
+    (row,) = held.rows()
+    assert (row.measure, row.boundary) == ("llr", 2.7)
+    assert [point.value for point in row.course] == [0.0, 1.0, 2.0, 3.5]

@@ -290,8 +290,8 @@ function createCourse() {
 }
 
 function updateCourse(svg, { course, measure, boundary }) {
-  // Ratios by their logarithm, so that twice and half are equally far; the information component is one already.
-  const scale = measure === "ic025" ? (x) => x : (x) => Math.log2(Math.max(x, 1e-3));
+  // Ratios by their logarithm, so that twice and half are equally far; the others are logarithms already.
+  const scale = ["ic025", "llr"].includes(measure) ? (x) => x : (x) => Math.log2(Math.max(x, 1e-3));
   const points = course.filter(([, , x]) => x !== null).map(([time, , x]) => [time, scale(x)]);
   const [title, line, path, end] = svg.children;
   const heights = [scale(boundary), ...points.map(([, x]) => x)];
