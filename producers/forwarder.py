@@ -55,7 +55,9 @@ class Forwarder(threading.Thread):
     ) -> None:
         super().__init__(name=f"forward-{topic}", daemon=True)
         self._topic, self._spool, self._every_tick = topic, spool, every_tick
-        self._settings = librdkafka_settings({"compression.type": compression, **connection}, _LIMITS) | {
+        self._settings = librdkafka_settings(
+            {"compression.type": compression, "log_level": 3, **connection}, _LIMITS
+        ) | {
             # Nothing may time out, and nothing overtake what failed: numbers on a partition must rise.
             "message.timeout.ms": 0,
             "enable.gapless.guarantee": True,

@@ -7,14 +7,19 @@ from contextlib import suppress
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
+from producers.splitting import ipc_stream
+from schemas.codec import ARROW, JSON
 from schemas.columns import RawBatch
 from schemas.packed import Packed
 from streams.config import Stage
 from streams.distributions.grid import Grid
 from streams.distributions.sources import of_sample
 from streams.distributions.wasserstein import wasserstein
+from streams.exact import ExactWindow
 from streams.librdkafka import library_path
+from streams.sketches.fixed_point import Resolution
 
 _EVENTS: Final = (
     b'{"sensor_id":"a%d","site":"b","quantity":"temperature","unit":"degC","value":1.5,"time":%d}',
@@ -34,12 +39,15 @@ def warm_up(stages: Iterable[Stage]) -> None:
     """
     _warm_fetching()
     _warm_distances()
+    _warm_panes()
+    arrow = _arrow_record()
     for stage in stages:
-        values = [form % (i, _START + i * _STEP) for i in range(_GROUPS) for form in _EVENTS]
+        values = [form % (i, _START + i * _STEP) for i in range(_GROUPS) for form in _EVENTS] + [arrow]
         offsets = np.arange(len(values))
         times = np.full(len(values), _START + _GROUPS * _STEP)
         keys = Packed.of([b"a"] * len(values))
-        batch = RawBatch(stage.topic, 0, 0, len(values), offsets, times, keys, Packed.of(values))
+        types = [JSON] * (len(values) - 1) + [ARROW]
+        batch = RawBatch(stage.topic, 0, 0, len(values), offsets, times, keys, Packed.of(values), types)
         with suppress(Exception):
             task = stage.task(0)
             task.process(stage.decode(batch))
@@ -55,6 +63,25 @@ def _warm_fetching() -> None:
     group, _, _, count, _ = kernel.sort(nothing)
     kernel.pack(nothing, group, np.zeros((count, kernel.COLUMNS), np.int64))
     kernel.destroy(nothing)
+
+
+def _arrow_record() -> bytes:
+    """Return a record as gateways send it."""
+    texts = {"sensor_id": "a1", "site": "b", "quantity": "temperature", "unit": "degC"}
+    arrays = {
+        name: pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array([text]))
+        for name, text in texts.items()
+    }
+    return ipc_stream({**arrays, "value": pa.array([1.5]), "time": pa.array([_START])})
+
+
+def _warm_panes() -> None:
+    """Add a row and a pane to a window whose sums are exact."""
+    window = ExactWindow(0, Resolution(0.1))
+    one = np.zeros(1, np.int32)
+    window.update(one, np.ones(1), np.zeros(1, np.int64), one)
+    groups, table = window.panes()
+    window.merge(groups, table, np.zeros(1, np.intp))
 
 
 def _warm_distances() -> None:
