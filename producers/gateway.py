@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -20,6 +21,7 @@ from producers.errors import BackPressureError, MappingError, ProducerFailedErro
 from producers.forwarder import KINDS, Forwarder, partitions_of
 from producers.splitting import ipc_stream, split, split_panes
 from producers.spool import Item, Spool, SpoolLimits
+from schemas.checks import Limits
 from schemas.codec import ARROW, JSON, Decoder
 from schemas.columns import Columns, RawBatch
 from schemas.event_types import SENSOR_READING, EventType
@@ -100,6 +102,7 @@ class Gateway:
             directory, name, topic, partitions if found is None else found, spool_limits, monotonic
         )
         self._decode = Decoder(event)
+        self._decode_table = Decoder(event, limits=Limits(max_bytes=1 << 40))  # it never was a record
         self._lines: list[bytes] = []
         self._since = 0.0
         self._lock = threading.RLock()
@@ -148,14 +151,15 @@ class Gateway:
             self._cut_when_room(self._limits.batch_rows)
 
     def send_table(self, table: pa.Table) -> None:
-        """Take whole columns, named as the event's fields, as a batch of its own; errors as in ``send_lines``.
+        """Take whole columns, named as the event's fields, as batches of their own; errors as in ``send_lines``.
 
         Raises:
             MappingError: the table has not the columns of such events.
         """
         self.flush()
-        columns = _of_table(self._decode, self._topic, table)
-        self._when_room(lambda: self._keep(columns, [bad.value or b"" for bad in columns.rejected]))
+        for first in range(0, len(table), self._limits.batch_rows):
+            columns = _of_table(self._decode_table, self._topic, table.slice(first, self._limits.batch_rows))
+            self._when_room(partial(self._keep, columns, [bad.value or b"" for bad in columns.rejected]))
 
     def flush(self) -> None:
         """Cut what was taken so far into a batch, so that it is on disk."""
@@ -245,12 +249,19 @@ def _partitions(connection: Mapping[str, str | int], topic: str, timeout: float)
 
 
 def _of_table(decode: Decoder, topic: str, table: pa.Table) -> Columns:
-    stream = ipc_stream({name: table.column(name).combine_chunks() for name in table.column_names})
+    stream = ipc_stream({name: _whole(table.column(name)) for name in table.column_names})
     columns = decode(_batch(topic, [stream], [ARROW]))
     whole = [bad for bad in columns.rejected if bad.value == stream]
     if whole:
         raise MappingError(f"no table of events: {whole[0].detail}")
     return columns
+
+
+def _whole(column: Any) -> Any:
+    """Return a column in one piece; dictionaries of its chunks may differ."""
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    return column.combine_chunks()
 
 
 def _batch(topic: str, values: Sequence[bytes], types: Sequence[str] | None) -> RawBatch:

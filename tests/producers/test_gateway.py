@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from producers.errors import BackPressureError, MappingError, ProducerFailedError
 from producers.gateway import Gateway, GatewayLimits
-from producers.spool import SpoolLimits
+from producers.spool import Entry, SpoolLimits, scan
 from schemas.codec import Decoder
 from schemas.columns import Columns, RawBatch
 from schemas.event_types import SENSOR_READING
@@ -41,6 +41,11 @@ def topic(kafka: Kafka, topic_prefix: str) -> Iterator[str]:
 
 def line(i: int, **changes: Any) -> bytes:
     return json.dumps(reading(sensor_id=f"s-{i % 7}", value=float(i % 50), time=T0 + i) | changes).encode()
+
+
+def entries_of(path: Path) -> list[Entry]:
+    with path.open("rb") as file:
+        return list(scan(file))
 
 
 def on_topic(kafka: Kafka, topic: str) -> list[Columns]:
@@ -170,6 +175,23 @@ def test_a_topic_that_is_not_there_and_names_that_cannot_be(kafka: Kafka, tmp_pa
         Gateway(kafka.connection, "no-such-topic", "g", tmp_path)
     with pytest.raises(ProducerFailedError, match="no name"):
         Gateway(kafka.connection, "t", "a b", tmp_path)
+
+
+def test_a_table_of_any_size_becomes_batches(tmp_path: Path) -> None:
+    n = 120_000
+    columns = {name: pa.array([value] * n) for name, value in reading().items()}
+    columns |= {"sensor_id": pa.array([f"s-{i}" for i in range(n)]), "time": pa.array(np.arange(T0, T0 + n))}
+    chunks = [pa.table(columns).slice(first, 50_000) for first in range(0, n, 50_000)]
+    table = pa.concat_tables(
+        [chunk.set_column(1, "site", chunk["site"].dictionary_encode()) for chunk in chunks]
+    )
+    limits = GatewayLimits(batch_rows=50_000)
+    with Gateway(NOWHERE, "t", "g", tmp_path, partitions=2, limits=limits, connect_timeout=0.1) as gateway:
+        gateway.send_table(table)
+        assert gateway.counts.accepted == n
+        entries = [entry for path in tmp_path.glob("*.seg") for entry in entries_of(path)]
+    assert sum(entry.rows for entry in entries) == n
+    assert all(len(entry.value) <= limits.max_record_bytes for entry in entries)
 
 
 def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
