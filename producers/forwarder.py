@@ -76,8 +76,9 @@ class Forwarder(threading.Thread):
             before = self.delivered
             try:
                 self._live()
-            except KafkaException as error:
-                self.last_problem = error.args[0].str()
+            except Exception as error:  # nothing may end the thread: what is on disk is still to be sent
+                known = isinstance(error, KafkaException)
+                self.last_problem = error.args[0].str() if known else repr(error)
                 self.restarts += 1
                 pause = 0.5 if self.delivered > before else min(2 * pause, _LONGEST_PAUSE)
                 log.warning(

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from producers.errors import BackPressureError, MappingError, ProducerFailedError
 from producers.gateway import Gateway, GatewayLimits
@@ -148,6 +155,36 @@ def test_a_gateway_that_forgot_what_had_arrived_sends_it_again_under_the_same_nu
     for before, after in zip(first, again, strict=True):
         names = [(sent.stream, sent.number) for sent in before.sent]
         assert [(sent.stream, sent.number) for sent in after.sent] == names * 2
+
+
+def test_what_the_broker_refuses_is_sent_once_it_takes_it_and_nothing_overtakes_it(
+    kafka: Kafka, topic: str, tmp_path: Path
+) -> None:
+    set_largest(kafka, topic, 3_000)
+    with Gateway(kafka.connection, topic, "g", tmp_path, limits=GatewayLimits(batch_rows=3_000)) as gateway:
+        gateway.send_lines([line(i) for i in range(3_000)])
+        deadline = time.monotonic() + PATIENCE
+        while gateway.problem is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert gateway.problem
+        gateway.send_lines([line(i) for i in range(3_000, 3_010)])
+        gateway.flush()
+        set_largest(kafka, topic, 1_000_000)
+        assert gateway.wait_until_delivered(PATIENCE)
+    found = on_topic(kafka, topic)
+    assert sorted(set(times_of(found))) == list(range(T0, T0 + 3_010))
+    for columns in found:
+        first: dict[int, int] = {}
+        for sent in columns.sent:
+            first.setdefault(sent.number, sent.offset)
+        assert sorted(first.values()) == [first[number] for number in sorted(first)]
+
+
+def set_largest(kafka: Kafka, topic: str, size: int) -> None:
+    change = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change])
+    for future in AdminClient(kafka.connection).incremental_alter_configs([resource]).values():
+        future.result(30)
 
 
 def test_a_full_spool_makes_the_sender_wait_and_loses_nothing(tmp_path: Path) -> None:
