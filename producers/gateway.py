@@ -95,6 +95,7 @@ class Gateway:
             raise ProducerFailedError(
                 f"{name!r} is no name for a gateway: use up to 100 letters, digits and ._-"
             )
+        self.name = name
         self._topic, self._event, self._limits = topic, event, limits or GatewayLimits()
         self._monotonic, self._reduce = monotonic, reduce
         found = _partitions(connection, topic, connect_timeout)
@@ -122,6 +123,11 @@ class Gateway:
     def problem(self) -> str | None:
         """What the broker last refused, if anything."""
         return self._forwarder.last_problem
+
+    @property
+    def restarts(self) -> int:
+        """How often sending had to begin anew, because the broker refused something."""
+        return self._forwarder.restarts
 
     @property
     def backlog(self) -> int:

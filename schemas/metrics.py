@@ -184,6 +184,28 @@ PRODUCER_DISCARDED: Final = Metric(
     "Rows, or values of them, that became no event.",
     ("producer", "reason"),
 )
+GATEWAY_SPOOL_BYTES: Final = Metric(
+    "producer",
+    "gauge",
+    "tidewatch_gateway_spool_bytes",
+    "Batches on a gateway's disk, those delivered but not yet removed among them.",
+    ("producer",),
+    "bytes",
+)
+GATEWAY_PENDING: Final = Metric(
+    "producer",
+    "gauge",
+    "tidewatch_gateway_pending",
+    "Rows that a gateway took in this life and that are not yet on the topic.",
+    ("producer",),
+)
+GATEWAY_RESTARTS: Final = Metric(
+    "producer",
+    "counter",
+    "tidewatch_gateway_restarts",
+    "Times that a gateway had to begin sending anew, because its broker refused something.",
+    ("producer",),
+)
 
 SINK_RECEIVED: Final = Metric(
     "sink", "counter", "tidewatch_sink_received", "Records that a sink took from its topics.", ("sink",)

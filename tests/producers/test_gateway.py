@@ -19,9 +19,11 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
+from prometheus_client import CollectorRegistry
 
 from producers.errors import BackPressureError, MappingError, ProducerFailedError
 from producers.gateway import Gateway, GatewayLimits
+from producers.gateway_metrics import GatewayCollector
 from producers.spool import Entry, SpoolLimits, scan
 from schemas.codec import Decoder
 from schemas.columns import Columns, RawBatch
@@ -212,6 +214,21 @@ def test_a_topic_that_is_not_there_and_names_that_cannot_be(kafka: Kafka, tmp_pa
         Gateway(kafka.connection, "no-such-topic", "g", tmp_path)
     with pytest.raises(ProducerFailedError, match="no name"):
         Gateway(kafka.connection, "t", "a b", tmp_path)
+
+
+def test_what_it_counts_can_be_scraped(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with Gateway(NOWHERE, "t", "g", tmp_path, partitions=1, connect_timeout=0.1) as gateway:
+        registry.register(GatewayCollector(gateway))
+        gateway.send_lines([line(0), b"not json"])
+        gateway.flush()
+        found = {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+    size = found.pop("tidewatch_gateway_spool_bytes")
+    assert size == sum(path.stat().st_size for path in tmp_path.glob("*.seg"))
+    assert found == {
+        "tidewatch_producer_received_total": 2, "tidewatch_producer_sent_total": 0,
+        "tidewatch_producer_discarded_total": 0, "tidewatch_gateway_restarts_total": 0, "tidewatch_gateway_pending": 2,
+    }  # fmt: skip
 
 
 def test_a_table_of_any_size_becomes_batches(tmp_path: Path) -> None:

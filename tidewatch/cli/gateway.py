@@ -66,6 +66,7 @@ def gateway(
     drain: Annotated[
         float, typer.Option(min=0.0, help="Seconds to wait for delivery after the input has ended.")
     ] = 60.0,
+    metrics_port: sending.MetricsPort = None,
     json: sending.Json = False,
 ) -> None:
     """Take readings in, keep them on disk while Kafka is away, and send them as Arrow batches.
@@ -92,7 +93,20 @@ def gateway(
             partitions=partitions,
             limits=GatewayLimits(batch, linger, max_block=1.0), spool_limits=limits,
         )  # fmt: skip
-        _run(made, descriptor, _form(form, file), stopping, drain, json, topic)
+        with _measured(made, metrics_port):
+            _run(made, descriptor, _form(form, file), stopping, drain, json, topic)
+
+
+@contextmanager
+def _measured(gateway: Gateway, port: int | None) -> Iterator[None]:
+    from prometheus_client import CollectorRegistry
+
+    from producers.gateway_metrics import GatewayCollector
+
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(gateway))
+    with sending.served(registry, port):
+        yield
 
 
 def _seconds(sync: str) -> float | None:

@@ -13,6 +13,8 @@ from tidewatch.cli.shared import fail, say
 from tidewatch.exits import Exit
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from producers.producer import EventProducer
     from producers.rejects import Rejects
 
@@ -100,16 +102,27 @@ def measured(
     name: str, producer: EventProducer, port: int | None, rejects: Rejects | None = None
 ) -> Iterator[None]:
     """Serve a producer's metrics under a name while it sends, where a port is given."""
+    from prometheus_client import CollectorRegistry
+
+    from producers.metrics import register
+
+    registry = CollectorRegistry()
+    register(name, producer, registry, rejects)
+    with served(registry, port):
+        yield
+
+
+@contextmanager
+def served(registry: CollectorRegistry, port: int | None) -> Iterator[None]:
+    """Serve a registry's metrics, where a port is given."""
     if port is None:
         yield
         return
-    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client import start_http_server
 
-    from producers.metrics import register
     from tidewatch.settings import Settings
 
-    registry, host = CollectorRegistry(), Settings().metrics_host
-    register(name, producer, registry, rejects)
+    host = Settings().metrics_host
     server, thread = start_http_server(port, addr=host, registry=registry)
     say(f"metrics on http://{host}:{server.server_port}/metrics")
     try:
