@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +42,10 @@ class RawBatch:
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A text column as codes into the batch's own list of distinct values."""
+    """A text column as codes into the batch's own list of distinct values; clinical facts are kept as they were read."""
 
     codes: Int32s
-    values: Sequence[str]
+    values: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)

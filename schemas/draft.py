@@ -60,7 +60,7 @@ class Draft:
     def label(self, name: str, i: int) -> str:
         """Return the text of label ``name`` in row ``i``."""
         column = self.labels[name]
-        return column.values[int(column.codes[i])]
+        return str(column.values[int(column.codes[i])])
 
 
 class Vocabulary(Generic[Key]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 
 from schemas.checks import LIMITS, Limits
@@ -10,14 +9,6 @@ from schemas.clinical import ClinicalFact, facts_of
 from schemas.columns import Coded, Columns, RawBatch, Rejected
 from schemas.draft import Failure
 from schemas.errors import ErrorCode
-
-_ENCODE = msgspec.json.Encoder().encode
-_READ = msgspec.json.Decoder(ClinicalFact).decode
-
-
-def read_fact(text: str) -> ClinicalFact:
-    """Return the fact that a column holds as text."""
-    return _READ(text)
 
 
 def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Columns:
@@ -36,18 +27,21 @@ def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Column
             rejected.append(Rejected(offset, 0, found.code, found.detail, batch.keys[i], value))
             continue
         facts += found
-        record += [i] * len(found)
-        rows += range(len(found))
+        if len(found) == 1:
+            record.append(i)
+            rows.append(0)
+        else:
+            record += [i] * len(found)
+            rows += range(len(found))
     which = np.array(record, dtype=np.int64)
     log_times = batch.log_times[which]
     # A birth is no time that events are ordered by.
     times = np.array([fact.time if fact.kind != "person" else 0 for fact in facts], dtype=np.int64)
     persons = np.array([fact.kind == "person" for fact in facts], dtype=np.bool_)
-    texts = [_ENCODE(fact).decode() for fact in facts]
     return Columns(
         batch.topic, batch.partition, batch.start, batch.next, batch.offsets[which],
         np.array(rows, dtype=np.int32), log_times, np.where(persons, log_times, times), {},
-        {"fact": Coded(np.arange(len(facts), dtype=np.int32), texts)},
+        {"fact": Coded(np.arange(len(facts), dtype=np.int32), facts)},
         lambda i: (batch.keys[record[i]], batch.values[record[i]] or b""), tuple(rejected),
     )  # fmt: skip
 
@@ -69,7 +63,7 @@ def _facts(value: bytes | None, source: str, log_time: int, limits: Limits) -> l
             and not fact.retracted
         ):
             return Failure(ErrorCode.TIME_IN_FUTURE, f"the {_kind(fact)} is after the log's {log_time} ms")
-        if len(fact.patient) > limits.max_label or any(len(code) > limits.max_label for code in fact.codes):
+        if len(fact.patient) > limits.max_label or max(map(len, fact.codes), default=0) > limits.max_label:
             return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of the {_kind(fact)} is too long")
     return found
 

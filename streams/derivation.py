@@ -15,7 +15,7 @@ from schemas.columns import Columns, RawBatch
 from schemas.deadletters import headers_for
 from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SafetyReport
-from schemas.wire_fhir import decode_fhir, read_fact
+from schemas.wire_fhir import decode_fhir
 from streams.blocks import Changes, cut, joined
 from streams.config import Stage
 from streams.monitoring import Monitored
@@ -155,7 +155,7 @@ class DeriveTask:
         ]
         fact = columns.labels["fact"]
         for code in fact.codes.tolist():
-            self._take(read_fact(fact.values[code]), outputs)
+            self._take(fact.values[code], outputs)
         return outputs
 
     def advance(self, position: int, watermark: int) -> list[Output]:

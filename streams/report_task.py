@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from math import isnan
 
 import msgspec
 import numpy as np
@@ -16,7 +18,7 @@ from schemas.deadletters import headers_for
 from schemas.draft import Vocabulary
 from schemas.errors import ErrorCode
 from schemas.safety import SignalState
-from schemas.wire_reports import split
+from schemas.wire_reports import ReportRow
 from streams.blocks import Changes, cut, joined
 from streams.reports import ReportPipeline
 from streams.signal_book import SignalBook, strength_of
@@ -30,7 +32,7 @@ from streams.signals.tables import Counts, Floats, Tables
 from streams.task import PRIOR_FITTED, Blocks, Output
 from streams.watermark import BEGINNING
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 # The tenth and the last of these bounds are open: a baby of days, and everyone from 85.
 AGE_BANDS = (1, 2, 12, 18, 45, 65, 75, 85)
 TALLIES = (
@@ -59,6 +61,7 @@ class ReportTask:
         self._by_stratum: dict[int, Contingency] = {}
         self._first = array("q")
         self._candidates = Candidates()
+        self._let_go = 0
         self._book = SignalBook(pipeline)
         self._prior: Prior | None = None
         self._fitted_at = self._received = self._since = 0
@@ -95,12 +98,12 @@ class ReportTask:
         bad = iter(columns.rejected)
         waiting = next(bad, None)
         outputs: list[Output] = []
-        for i, row in enumerate(_rows(columns)):
-            offset = int(columns.offset[i])
+        column = columns.labels["report"]
+        for i, (code, offset) in enumerate(zip(column.codes.tolist(), columns.offset.tolist(), strict=True)):
             while waiting is not None and waiting.offset < offset:
                 outputs.append(_buried(waiting, columns, "decode"))
                 waiting = next(bad, None)
-            self._take(row, i, columns, outputs)
+            self._take(column.values[code], i, columns, outputs)
         if waiting is not None:
             outputs += [_buried(rejected, columns, "decode") for rejected in chain([waiting], bad)]
         return outputs
@@ -114,19 +117,21 @@ class ReportTask:
         self._max_time = max(self._max_time, watermark)
         return outputs
 
-    def _take(self, row: _Row, i: int, columns: Columns, outputs: list[Output]) -> None:
-        self._ledger.advance(row.time)
-        self._max_time = max(self._max_time, row.time)
+    def _take(self, row: ReportRow, i: int, columns: Columns, outputs: list[Output]) -> None:
+        report, time, _ = row
+        if time > self._max_time:
+            self._max_time = time
+            self._ledger.advance(time)
         self._received += 1
-        key = f"{row.source}\x1f{row.id}"
-        if row.population != self._pipeline.population:
+        key = f"{report.source}\x1f{report.id}"
+        if report.population != self._pipeline.population:
             outputs.append(self._flagged(columns, i, "other-population"))
-        elif row.retracts:
-            change = self._ledger.retract(key, row.version, row.time)
+        elif report.status != "active":
+            change = self._ledger.retract(key, report.version, time)
             self._tally[change.outcome] += 1
             if change.outcome == "unknown":
                 outputs.append(_unknown(columns, i))
-            self._apply(change.before, change.after, row.time)
+            self._apply(change.before, change.after, time)
         else:
             self._count(key, row, i, columns, outputs)
         self._since += 1
@@ -134,29 +139,31 @@ class ReportTask:
         if self._since >= self._pipeline.refresh:
             self._refresh(outputs, everything=False)
 
-    def _count(self, key: str, row: _Row, i: int, columns: Columns, outputs: list[Output]) -> None:
-        drugs, events = _codes(self._drugs, row.drugs), _codes(self._events, row.events)
-        content = Content(drugs, events, self._stratum(row), row.serious)
+    def _count(self, key: str, row: ReportRow, i: int, columns: Columns, outputs: list[Output]) -> None:
+        report, time, _ = row
+        drugs, events = _codes(self._drugs, report.drugs), _codes(self._events, report.events)
+        content = Content(drugs, events, self._stratum(row), report.serious)
         unit = key
         if not self._ledger.knows(key):
-            if row.time < self._ledger.edge:
+            if time < self._ledger.edge:
                 outputs.append(self._flagged(columns, i, "older-than-horizon"))
-            if self._pipeline.unit == "patients" and row.patient:
-                unit = f"\x1e{row.patient}"
+            if self._pipeline.unit == "patients" and report.patient:
+                unit = f"\x1e{report.patient}"
             elif self._pipeline.duplicates != "ignore":
                 unit = self._linked(key, row, content, columns, i, outputs)
-        change = self._ledger.put(key, unit, row.version, row.time, content)
+        change = self._ledger.put(key, unit, report.version, time, content)
         self._tally[change.outcome] += 1
-        self._apply(change.before, change.after, row.time)
+        self._apply(change.before, change.after, time)
 
     def _linked(
-        self, key: str, row: _Row, content: Content, columns: Columns, i: int, outputs: list[Output]
+        self, key: str, row: ReportRow, content: Content, columns: Columns, i: int, outputs: list[Output]
     ) -> str:
         """Return the unit of the likeliest duplicate from another source, or the report's own."""
-        age = -1 if np.isnan(row.age) else int(row.age)
-        onset = -1 if np.isnan(row.onset) else int(row.onset // DAY)
-        sex = "" if row.sex == "unknown" else row.sex
-        traits = Traits(row.source, age, sex, onset, content.drugs, content.events)
+        report = row.report
+        age = -1 if report.age is None else int(report.age)
+        onset = -1 if isnan(row.onset) else int(row.onset // DAY)
+        sex = "" if report.sex == "unknown" else report.sex
+        traits = Traits(report.source, age, sex, onset, content.drugs, content.events)
         model, best, unit = self._pipeline.linkage, -np.inf, key
         for other, theirs in self._candidates.near(traits):
             if not self._ledger.knows(other):
@@ -179,13 +186,14 @@ class ReportTask:
     def _share_of_event(self, code: int) -> float:
         return self._all.event_total(code) / max(self._all.total, 1)
 
-    def _stratum(self, row: _Row) -> int:
+    def _stratum(self, row: ReportRow) -> int:
         if not self._pipeline.strata:
             return 0
+        report = row.report
         parts = {
-            "age": age_band(row.age),
-            "sex": row.sex,
-            "site": row.site,
+            "age": age_band(report.age),
+            "sex": report.sex,
+            "site": report.site,
             "period": str(row.time // self._pipeline.period_ms),
         }
         return self._strata.code("\x1f".join(parts[name] for name in self._pipeline.strata))
@@ -217,7 +225,9 @@ class ReportTask:
         else:
             pairs = np.array(sorted(self._all.touched | set(self._book.watched())), dtype=np.int64)
         self._all.touched.clear()
-        self._candidates.forget(self._ledger.knows)
+        if self._ledger.forgotten > self._let_go:
+            self._let_go = self._ledger.forgotten
+            self._candidates.forget(self._ledger.knows)
         if not len(pairs):
             return
         counts = self._all.counts(pairs)
@@ -330,6 +340,7 @@ class ReportTask:
         """Return the state as named blocks: all of them, or those changed since the last call."""
         header = [
             STATE_FORMAT, self._received, self._since, self._fitted_at, self._stale, self._max_time, _of(self._prior),
+            self._ledger.forgotten > self._let_go,
         ]  # fmt: skip
         texts = [self._drugs.values, self._events.values, self._strata.values]
         parts = {
@@ -350,9 +361,11 @@ class ReportTask:
         if not blocks:
             return
         parts = joined(blocks, "reports")
-        _, self._received, self._since, self._fitted_at, self._stale, self._max_time, prior = (
-            msgspec.msgpack.decode(parts["header"])
+        header = msgspec.msgpack.decode(parts["header"])
+        _, self._received, self._since, self._fitted_at, self._stale, self._max_time, prior, to_let_go = (
+            header
         )
+        self._let_go = -1 if to_let_go else 0
         self._prior = None if prior is None else Prior(*prior)
         for vocabulary, texts in zip(
             (self._drugs, self._events, self._strata), msgspec.msgpack.decode(parts["texts"]), strict=True
@@ -375,53 +388,17 @@ class ReportTask:
         self._changes.begin(blocks)
 
 
-class _Row(msgspec.Struct, gc=False):
-    id: str
-    source: str
-    population: str
-    patient: str
-    site: str
-    retracts: bool
-    sex: str
-    serious: bool
-    drugs: tuple[str, ...]
-    events: tuple[str, ...]
-    version: int
-    age: float
-    onset: float
-    time: int
-
-
-def _rows(columns: Columns) -> Iterable[_Row]:
-    def text(name: str) -> list[str]:
-        column = columns.labels[name]
-        return [column.values[code] for code in column.codes.tolist()]
-
-    def terms(name: str) -> list[tuple[str, ...]]:
-        column = columns.labels[name]
-        lists = [split(value) for value in column.values]
-        return [lists[code] for code in column.codes.tolist()]
-
-    return map(
-        _Row, text("id"), text("source"), text("population"), text("patient"), text("site"),
-        [status != "active" for status in text("status")], text("sex"),
-        [serious == "yes" for serious in text("serious")], terms("drugs"), terms("events"),
-        columns.numbers["version"].astype(np.int64).tolist(), columns.numbers["age"].tolist(),
-        columns.numbers["onset"].tolist(), columns.event_time.tolist(),
-    )  # fmt: skip
-
-
 def _codes(vocabulary: Vocabulary[str], texts: Sequence[str]) -> tuple[int, ...]:
     if len(texts) == 1:
         return (vocabulary.code(texts[0]),)
     return tuple(sorted({vocabulary.code(text) for text in texts}))
 
 
-def age_band(age: float) -> str:
-    """Return the band of an age in years, such as ``18-44``; ``unknown`` for NaN."""
-    if np.isnan(age):
+def age_band(age: float | None) -> str:
+    """Return the band of an age in years, such as ``18-44``; ``unknown`` for None."""
+    if age is None:
         return "unknown"
-    place = int(np.searchsorted(AGE_BANDS, age, side="right"))
+    place = bisect_right(AGE_BANDS, age)
     low = 0 if place == 0 else AGE_BANDS[place - 1]
     return f"{low}+" if place == len(AGE_BANDS) else f"{low}-{AGE_BANDS[place] - 1}"
 

@@ -59,7 +59,8 @@ class Ledger:
     """The reports received within the horizon by (source, id), and the units they make up.
 
     Exact within ``horizon_ms`` before the largest time received. What is older stays counted but is forgotten, so that a
-    repetition, correction or retraction of it can no longer be told from a first report.
+    repetition, correction or retraction of it can no longer be told from a first report. ``forgotten`` counts such reports since
+    the start of the process.
     """
 
     def __init__(self, horizon_ms: int) -> None:
@@ -68,6 +69,7 @@ class Ledger:
         self._unit_of: dict[str, str] = {}
         self._ages: list[tuple[int, str]] = []
         self.newest = -(1 << 62)
+        self.forgotten = 0
 
     def __len__(self) -> int:
         return len(self._unit_of)
@@ -124,6 +126,7 @@ class Ledger:
             held = self._units.get(unit)
             if held is not None and held.time == at:
                 del self._units[unit]
+                self.forgotten += len(held.members)
                 for key in held.members:
                     del self._unit_of[key]
 

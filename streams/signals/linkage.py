@@ -84,22 +84,22 @@ Share = Callable[[int], float]
 
 
 class Candidates:
-    """Finds reports worth comparing: same drug and onset within a week (blocking), the newest few of them."""
+    """Finds reports worth comparing: same drug and onset within a week (blocking), the newest few of each source."""
 
     def __init__(self, most: int = 50) -> None:
         self._most = most
-        self._blocks: dict[tuple[int, int], list[str]] = {}
+        self._blocks: dict[tuple[int, int], dict[str, list[str]]] = {}
         self._traits: dict[str, Traits] = {}
 
     def near(self, traits: Traits) -> Iterator[tuple[str, Traits]]:
         """Give the remembered reports of other sources that share a block, each once, in order of arrival."""
         seen: dict[str, None] = {}
         for block in self._keys(traits, around=True):
-            seen.update(dict.fromkeys(self._blocks.get(block, ())))
+            for source, keys in self._blocks.get(block, {}).items():
+                if source != traits.source:
+                    seen.update(dict.fromkeys(keys))
         for key in seen:
-            other = self._traits[key]
-            if other.source != traits.source:
-                yield key, other
+            yield key, self._traits[key]
 
     def remember(self, key: str, traits: Traits) -> None:
         """Add a report; one without onset joins no block and is found by none."""
@@ -107,25 +107,30 @@ class Candidates:
             return
         self._traits[key] = traits
         for block in self._keys(traits, around=False):
-            kept = self._blocks.setdefault(block, [])
+            kept = self._blocks.setdefault(block, {}).setdefault(traits.source, [])
             kept.append(key)
             del kept[: -self._most]
 
     def forget(self, known: Callable[[str], bool]) -> None:
         """Drop the reports that are no longer ``known``."""
         self._traits = {key: traits for key, traits in self._traits.items() if known(key)}
-        kept = {block: [key for key in keys if key in self._traits] for block, keys in self._blocks.items()}
-        self._blocks = {block: keys for block, keys in kept.items() if keys}
+        left: dict[tuple[int, int], dict[str, list[str]]] = {}
+        for block, by_source in self._blocks.items():
+            for source, keys in by_source.items():
+                kept = [key for key in keys if key in self._traits]
+                if kept:
+                    left.setdefault(block, {})[source] = kept
+        self._blocks = left
 
     def pack(self) -> bytes:
         """Return the memory as bytes."""
         return msgspec.msgpack.encode(
-            [self._traits, [[*block, keys] for block, keys in self._blocks.items()]]
+            [self._traits, [[*block, by_source] for block, by_source in self._blocks.items()]]
         )
 
     def load(self, packed: bytes) -> None:
         """Take over a packed memory."""
-        form = tuple[dict[str, Traits], list[tuple[int, int, list[str]]]]
+        form = tuple[dict[str, Traits], list[tuple[int, int, dict[str, list[str]]]]]
         self._traits, blocks = msgspec.msgpack.decode(packed, type=form)
         self._blocks = {(drug, week): keys for drug, week, keys in blocks}
 

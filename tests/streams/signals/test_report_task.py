@@ -279,7 +279,7 @@ def test_only_listed_fields_and_large_enough_cells_leave(reports, disclosure):
         (18, "18-44"),
         (84.9, "75-84"),
         (85, "85+"),
-        (np.nan, "unknown"),
+        (None, "unknown"),
     ],
 )
 def test_age_bands(age, band):
