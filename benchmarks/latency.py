@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
+from numpy.typing import NDArray
 
 from benchmarks.drain import ENDINGS, Bench, Say
 from benchmarks.peers import latency_worker
 from benchmarks.processes import started, usage
+from benchmarks.sender import NAME_SIZE, Sender
 from benchmarks.throughput import bench, machine
 from schemas.partitioning import partition_of
 
 PARTITIONS = 4
 HOT = 0
+SENSORS = 250  # on each partition
 TICK = 0.005
 
 
@@ -64,13 +68,16 @@ def measure(pace: Pace, say: Say) -> dict[str, Any]:
             seen, stop = Seen(), threading.Event()
             reader = threading.Thread(target=_read, args=(place, source, seen, stop), daemon=True)
             reader.start()
-            _await_worker(place, source, seen)
-            say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
-            begun, sent = send(place, source, pace)
+            settings = {"linger.ms": 2, "queue.buffering.max.messages": 2_000_000}
+            with closing(Sender({"bootstrap.servers": place.bootstrap, **settings}, source)) as sender:
+                _await_worker(sender, seen)
+                idle = usage(process).cpu_seconds
+                say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
+                begun, sent = send(sender, pace)
             _wait(lambda: sent.keys() <= seen.alerts.keys())
             stop.set()
             reader.join(10)
-            cpu = usage(process).cpu_seconds
+            cpu = usage(process).cpu_seconds - idle
     return report(pace, begun, sent, seen) | {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -78,14 +85,13 @@ def measure(pace: Pace, say: Say) -> dict[str, Any]:
     }
 
 
-def _await_worker(place: Bench, source: str, seen: Seen) -> None:
+def _await_worker(sender: Sender, seen: Seen) -> None:
     """Return when an event on every partition has come back as an alert: what a worker's start takes is not latency."""
-    producer = Producer({"bootstrap.servers": place.bootstrap})
-    names = {f"ready-{partition}" for partition in range(PARTITIONS)}
-    for partition, name in enumerate(sorted(names)):
-        _produce(producer, source, partition, name, 99.0, int(time.time() * 1000))
-    producer.flush(30)
-    _wait(lambda: names <= seen.alerts.keys(), 180.0)
+    names = [f"ready-{partition:06d}" for partition in range(PARTITIONS)]
+    now, partitions = np.full(PARTITIONS, int(time.time() * 1000)), np.arange(PARTITIONS)
+    sender.send(_letters(names), np.full(PARTITIONS, 990), now, partitions)
+    sender.flush(30)
+    _wait(lambda: seen.alerts.keys() >= set(names), 180.0)
 
 
 def _wait(done: Callable[[], bool], limit: float = 60.0) -> None:
@@ -96,52 +102,46 @@ def _wait(done: Callable[[], bool], limit: float = 60.0) -> None:
     time.sleep(1.0)  # windows that the last events closed
 
 
-def send(place: Bench, source: str, pace: Pace) -> tuple[float, dict[str, tuple[int, int]]]:
+def send(sender: Sender, pace: Pace) -> tuple[float, dict[str, tuple[int, int]]]:
     """Send on schedule; return when it began, in ms, and (partition, intended time) of each probe."""
-    names = _names()
-    producer = Producer(
-        {"bootstrap.servers": place.bootstrap, "linger.ms": 2, "queue.buffering.max.messages": 2_000_000}
-    )
-    chance = np.random.default_rng(1)
+    names, chance = _names(), np.random.default_rng(1)
+    every = max(pace.rate // pace.probes, 1)
     probes: dict[str, tuple[int, int]] = {}
-    begun = time.time()
-    done = due_probes = 0
     total = int(pace.rate * (pace.warm_up + pace.seconds))
+    begun, done = time.time(), 0
     while done < total:
-        due = min(int((time.time() - begun) * pace.rate) + 1, total)
-        hot = chance.random(due - done) < pace.hot
-        which = chance.integers(0, 250, due - done)
-        quiet = chance.integers(1, PARTITIONS, due - done)
-        for i, partition in zip(range(done, due), np.where(hot, HOT, quiet).tolist(), strict=True):
-            name = names[partition][which[i - done]]
-            _produce(producer, source, partition, name, 20.0, int((begun + i / pace.rate) * 1000))
-        done = due
-        while (
-            due_probes < (time.time() - begun) * pace.probes and due_probes * pace.rate < total * pace.probes
-        ):
-            partition, intended = due_probes % PARTITIONS, int((begun + due_probes / pace.probes) * 1000)
-            name = f"probe-{due_probes}"
-            probes[name] = (partition, intended)
-            _produce(producer, source, partition, name, 99.0, intended)
-            due_probes += 1
-        producer.poll(0)
+        number = np.arange(done, min(int((time.time() - begun) * pace.rate) + 1, total))
+        times = ((begun + number / pace.rate) * 1000).astype(np.int64)
+        hot, quiet = chance.random(len(number)) < pace.hot, chance.integers(1, PARTITIONS, len(number))
+        partition = np.where(hot, HOT, quiet)
+        name = names[partition, chance.integers(0, SENSORS, len(number))]
+        tenths = np.full(len(number), 200)
+        for i in np.flatnonzero(number % every == 0).tolist():
+            probe = int(number[i]) // every
+            partition[i], tenths[i] = probe % PARTITIONS, 990
+            name[i] = _letters([_probe(probe)])
+            probes[_probe(probe)] = (int(partition[i]), int(times[i]))
+        sender.send(name, tenths, times, partition)
+        done += len(number)
         time.sleep(TICK)
-    producer.flush(30)
+    sender.flush(30)
     return begun * 1000, probes
 
 
-def _produce(producer: Producer, source: str, partition: int, name: str, value: float, moment: int) -> None:
-    text = '{"sensor_id":"%s","site":"x","quantity":"temperature","unit":"degC","value":%.1f,"time":%d}'
-    producer.produce(source, text % (name, value, moment), name, partition)
+def _probe(number: int) -> str:
+    return f"probe-{number:06d}"
 
 
-def _names() -> list[list[str]]:
+def _letters(names: Sequence[str]) -> NDArray[np.uint8]:
+    return np.frombuffer("".join(names).encode(), np.uint8).reshape(-1, NAME_SIZE)
+
+
+def _names() -> NDArray[np.uint8]:
+    """Return the names of the sensors of each partition, shape (partitions, ``SENSORS``, 12)."""
     every = [f"sensor-{i:05d}" for i in range(4_000)]
-    home = partition_of([name.encode() for name in every], PARTITIONS).tolist()
-    return [
-        [name for name, p in zip(every, home, strict=True) if p == partition]
-        for partition in range(PARTITIONS)
-    ]
+    home = partition_of([name.encode() for name in every], PARTITIONS)
+    letters = _letters(every)
+    return np.stack([letters[home == partition][:SENSORS] for partition in range(PARTITIONS)])
 
 
 def _read(place: Bench, source: str, seen: Seen, stop: threading.Event) -> None:
