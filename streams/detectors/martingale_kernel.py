@@ -57,11 +57,13 @@ def bet(
     table: Any,
     spacing: int,
     share: float,
+    even: bool,
 ) -> Any:
     """Settle all bets on a rank in [0, 1) and return the capital.
 
     Every ``spacing`` ranks a new round of bets is opened with the part 1/(2.11 (b+2) log(b+2)^2) of the first capital, for
-    b = 0, 1, ..., which sums to no more than all of it, in the place of the oldest round, whose capital becomes cash. ``tilted``
+    b = 0, 1, ..., which sums to no more than all of it, in the place of the oldest round, whose capital becomes cash. With ``even``
+    each round has a capital of one for itself instead, and what the oldest still has is given up. ``tilted``
     (rounds, tilts) bets on the densities in ``table`` (tilts, bins); ``learned`` (rounds,), given ``share`` of it, on what its
     ``counts`` (rounds, K) learn, which is the Dirichlet-multinomial Bayes factor with prior one.
     """
@@ -71,13 +73,14 @@ def bet(
     if time % spacing == 0:
         b = time // spacing
         m = b % rounds
-        stake = 1.0 / (_ALL_STAKES * (b + 2.0) * np.log(b + 2.0) ** 2)
+        stake = 1.0 if even else 1.0 / (_ALL_STAKES * (b + 2.0) * np.log(b + 2.0) ** 2)
         cash = learned[m]
         for c in range(kinds):
             cash += tilted[m, c]
             tilted[m, c] = stake * (1 - share) / kinds
-        numbers[CASH] += cash
-        numbers[UNOPENED] -= stake
+        if not even:
+            numbers[CASH] += cash
+            numbers[UNOPENED] -= stake
         learned[m] = stake * share
         ages[m] = 0
         for k in range(k_bins):
@@ -101,7 +104,7 @@ def bet(
 @compiled
 def run(
     codes: Any, seed: int, frozen_at: int, limit: float, numbers: Any, seen: Any, tree: Any, tilted: Any, learned: Any,
-    counts: Any, ages: Any, table: Any, spacing: int, share: float, out: Any,
+    counts: Any, ages: Any, table: Any, spacing: int, share: float, even: bool, out: Any,
 ) -> Any:  # fmt: skip
     """Rank codes among those counted, bet, and write the capital after each to ``out``; stop after the first at ``limit``.
 
@@ -116,7 +119,7 @@ def run(
             equal = count_below(tree, code + 1) - below
             place = int(numbers[TIME])
             rank = (below + uniform(seed, place) * (equal + 1)) / (n + 1)
-            out[i] = bet(rank, numbers, tilted, learned, counts, ages, table, spacing, share)
+            out[i] = bet(rank, numbers, tilted, learned, counts, ages, table, spacing, share, even)
         if frozen_at < 0 or n < frozen_at:
             add_count(tree, code)
             seen[0] = n + 1

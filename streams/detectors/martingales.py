@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,10 +20,10 @@ _ROUNDS, _LEARNED_BINS = 32, 8
 class _Martingale(Detector):
     """Ranks values among counts in log-spaced bins about an origin, and bets on the ranks."""
 
-    alpha: float
     seed: int
     spacing: int
     origin: float | None
+    even: ClassVar[bool] = False
     mapping: ClassVar[LogMapping] = LogMapping(0.01)
 
     def _start(self) -> None:
@@ -31,7 +32,7 @@ class _Martingale(Detector):
         self._origin, self._share = self.origin, 0.1 if self._frozen_at() < 0 else 0.0
         self._tree = np.zeros(self.mapping.n_bins + 1, np.int64)
         self._seen = np.zeros(1, np.int64)
-        self._numbers = np.array([0.0, 0.0, 1.0])
+        self._numbers = np.array([0.0, 0.0, 0.0 if self.even else 1.0])
         self._tilted = np.zeros((_ROUNDS, len(table)))
         self._learned, self._ages = np.zeros(_ROUNDS), np.zeros(_ROUNDS)
         self._counts = np.zeros((_ROUNDS, _LEARNED_BINS))
@@ -42,13 +43,13 @@ class _Martingale(Detector):
     def _table(self) -> Floats:
         return tilts()
 
-    def _error(self) -> float:
-        """The allowance for false alarms that the martingale itself may use up."""
-        return self.alpha
+    @abstractmethod
+    def _limit(self) -> float:
+        """The capital at which there is an alarm."""
 
     @property
     def evidence(self) -> float:
-        """The log of the capital that a first capital of one has become."""
+        """The log of the capital."""
         held = self._numbers[1:].sum() + self._tilted.sum() + self._learned.sum()
         return float(np.log(max(held, 1e-300)))
 
@@ -59,14 +60,14 @@ class _Martingale(Detector):
         return self.mapping.index(values - self._origin)
 
     def _scores(self, values: Floats, times: Ints | None) -> Floats:  # noqa: ARG002
-        limit = 1 / self._error()
+        limit = self._limit()
         scores, begin = np.empty(len(values)), 0
         while begin < len(values):
             codes = self._codes(values[begin:])
             capital = np.empty(len(codes))
             taken = run(
                 codes, self.seed, self._frozen_at(), limit, self._numbers, self._seen, self._tree, self._tilted,
-                self._learned, self._counts, self._ages, self._table(), self.spacing, self._share, capital,
+                self._learned, self._counts, self._ages, self._table(), self.spacing, self._share, self.even, capital,
             )  # fmt: skip
             capital = capital[:taken]
             scores[begin : begin + taken] = np.log(np.maximum(capital, 1.0)) / np.log(limit)
@@ -111,6 +112,32 @@ class BinsEProcess(_Martingale):
     ) -> None:
         self.alpha, self.spacing, self.seed, self.origin = alpha, spacing, seed, origin
         self._start()
+
+    def _limit(self) -> float:
+        return 1 / self.alpha
+
+
+class BinsEDetector(_Martingale):
+    """Alarm like ``bins-eprocess``, but with a bound on how often instead of whether ever: an e-detector.
+
+    An endless stream leaves each round of bets of the e-process ever less of the one capital, and late changes are found late.
+    Here each round has a capital of one, whenever it starts. Under no change the sum is at most the number of rounds on average, at
+    any stopping time, so the average run length to a false alarm at arl/spacing + 1 is at least ``arl`` values, whatever the
+    distribution, and P(an alarm within n values) <= (n + spacing) / (arl + spacing) (Shin, Ramdas and Rinaldo 2022, "E-detectors";
+    a Shiryaev-Roberts sum over every ``spacing``-th start). Values must be exchangeable, as for the e-process.
+    """
+
+    kind = "bins-edetector"
+    even = True
+
+    def __init__(
+        self, *, arl: float = 160_000, spacing: int = 32, seed: int = 0, origin: float | None = None
+    ) -> None:
+        self.arl, self.spacing, self.seed, self.origin = arl, spacing, seed, origin
+        self._start()
+
+    def _limit(self) -> float:
+        return self.arl / self.spacing + 1
 
 
 class FrozenReference(_Martingale):
@@ -170,8 +197,8 @@ class FrozenReference(_Martingale):
     def _frozen_at(self) -> int:
         return self.reference
 
-    def _error(self) -> float:
-        return self.alpha / 2
+    def _limit(self) -> float:
+        return 2 / self.alpha
 
     def _table(self) -> Floats:
         # One part in reference + 1 is the new value itself.

@@ -7,7 +7,7 @@ from streams.detectors.base import Detector
 from streams.detectors.cusum import Cusum
 from streams.detectors.dummy import Dummy
 from streams.detectors.kswin import Kswin
-from streams.detectors.martingales import BinsEProcess, FrozenReference
+from streams.detectors.martingales import BinsEDetector, BinsEProcess, FrozenReference
 from streams.detectors.page_hinkley import PageHinkley
 from streams.detectors.tail_exceedance import TailExceedance
 from streams.detectors.tangent_chart import TangentChart
@@ -20,6 +20,7 @@ DETECTORS: dict[str, type[Detector]] = {
         Cusum,
         Kswin,
         BinsEProcess,
+        BinsEDetector,
         FrozenReference,
         TailExceedance,
         TangentChart,

@@ -1,13 +1,17 @@
 """ADWIN, Page-Hinkley, KSWIN and CUSUM against river's decisions and known run lengths."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
 
 from streams.detectors.adwin import Adwin
 from streams.detectors.cusum import Cusum
-from streams.detectors.kswin import Kswin
+from streams.detectors.kswin import Kswin, _farthest, _p_value
 from streams.detectors.page_hinkley import PageHinkley
 
 
@@ -41,6 +45,22 @@ def test_kswin_compares_the_newest_with_older_values():
     found = alarms(Kswin(alpha=1e-4), x)
     assert len(found) == 1
     assert 300 < found[0] < 330
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(2, 40).flatmap(
+        lambda n: st.tuples(*[st.lists(st.integers(0, 30) | st.floats(0, 30), min_size=n, max_size=n)] * 2)
+    )
+)
+def test_kswin_has_the_statistic_and_the_p_value_of_scipy(samples):
+    a, b = samples
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        expected = ks_2samp(a, b, method="auto")
+    apart = _farthest(a, b)
+    assert apart / len(a) == pytest.approx(expected.statistic, abs=1e-12)
+    assert _p_value(len(a), apart) == expected.pvalue
 
 
 def test_cusum_delay_after_a_shift_is_that_of_the_tables():

@@ -6,7 +6,7 @@ import pytest
 from streams.detectors import martingale_kernel
 from streams.detectors.bets import tilts, variation
 from streams.detectors.martingale_kernel import add_count, count_below, uniform
-from streams.detectors.martingales import BinsEProcess, FrozenReference
+from streams.detectors.martingales import BinsEDetector, BinsEProcess, FrozenReference
 
 
 def first_alarms(build, streams):
@@ -86,6 +86,43 @@ def test_changes_that_keep_the_mean_are_found(change, bound):
     delay = first_alarms(BinsEProcess, streams) - 1_500 + 1
     assert (delay <= 0).mean() <= 0.05
     assert np.median(delay[delay > 0]) <= bound
+
+
+def test_a_change_of_shape_alone_is_found_though_it_comes_late():
+    rng = np.random.default_rng(10)
+    scale = np.sqrt(0.5)  # the variance stays one
+    streams = [np.concatenate([rng.normal(size=1_500), rng.laplace(0, scale, 700)]) for _ in range(60)]
+    delay = first_alarms(BinsEDetector, streams) - 1_500 + 1
+    assert (delay <= 0).mean() <= 0.05
+    assert np.median(delay[delay > 0]) <= 320
+
+
+@pytest.mark.parametrize("draw", ["normal", "ties"])
+def test_the_capital_of_an_e_detector_is_on_average_the_number_of_its_rounds(draw):
+    rng = np.random.default_rng(11)
+    held = []
+    for seed in range(400):
+        x = rng.normal(size=60) if draw == "normal" else rng.integers(0, 4, 60)
+        detector = BinsEDetector(arl=1e12, spacing=15, seed=seed)
+        detector.update(x)
+        held.append(np.exp(detector.evidence))
+    assert np.mean(held) == pytest.approx(4, abs=5 * np.std(held) / 20)
+
+
+def test_an_e_detector_runs_at_least_as_long_as_it_says():
+    rng = np.random.default_rng(12)
+    lengths = []
+    for seed in range(200):
+        detector, alarms = BinsEDetector(arl=400, seed=seed), 0
+        for length in range(0, 20_000, 250):
+            scores = detector.update(rng.standard_t(3, 250))
+            if (scores >= 1).any():
+                alarms = length + int(np.argmax(scores >= 1)) + 1
+                break
+        lengths.append(alarms or 20_000)
+    assert np.mean(lengths) >= 400
+    within = (np.array(lengths) <= 100).mean()
+    assert within <= (100 + 32) / (400 + 32) + 3 * np.sqrt(0.25 / 200)
 
 
 def test_a_frozen_reference_is_not_swayed_by_slow_drift():
