@@ -13,6 +13,7 @@ from schemas.errors import ErrorCode
 from schemas.results import WindowSummary
 from schemas.shapes import Barycenter, ShapeForecast, SiteShape
 from streams.blocks import Changes, cut, joined
+from streams.distributions.quantile_function import QuantileFunction
 from streams.distributions.sources import of_row
 from streams.groups import name_of
 from streams.shape import ShapePipeline
@@ -102,7 +103,16 @@ class ShapeTask:
             )
         if summary.count < 1:
             raise ValueError("an empty window has no distribution")
-        decode_many(self._mapping, [summary.sketch])
+        self._function(summary)
+
+    def _function(self, summary: WindowSummary) -> QuantileFunction:
+        """Return the quantile function of a summary's sketch.
+
+        Raises:
+            ValueError: the sketch is damaged, of another accuracy, or empty.
+        """
+        _, codes, counts = decode_many(self._mapping, [summary.sketch])
+        return of_row(self._mapping, codes, counts, summary.min, summary.max)
 
     def _hold(self, summary: WindowSummary) -> None:
         place = (self._family_of(summary), summary.labels[self._pipeline.site])
@@ -136,8 +146,7 @@ class ShapeTask:
         return outputs
 
     def _observed(self, family: Family, summary: WindowSummary) -> Observed:
-        _, codes, counts = decode_many(self._mapping, [summary.sketch])
-        function = of_row(self._mapping, codes, counts, summary.min, summary.max)
+        function = self._function(summary)
         low, high = function.bounds(family.grid.levels)
         return Observed(function.on(family.grid), low, high, function.grid_error(family.grid), summary.count)
 

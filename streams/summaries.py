@@ -50,7 +50,8 @@ class Summaries:
     ) -> list[Output]:
         """Return one result for each group of the windows, in their order; ``late`` rows of each were folded in."""
         groups, closed = self._groups, firing.closed
-        low, high = closed.floats["min"], closed.floats["max"]
+        # The smaller of 0 and -0 is either, by where it was looked for; adding 0 makes both 0.
+        low, high = closed.floats["min"] + 0.0, closed.floats["max"] + 0.0
         levels = quantiles_many(
             self._mapping, closed.indptr, closed.codes, closed.counts, low, high, self._levels
         ).tolist()

@@ -108,7 +108,7 @@ def matched(seeds: int = SEEDS) -> dict[str, Build]:
         flush=True,
     )
     return {
-        "bins-edetector (average run length 160,000)": BinsEDetector,
+        "bins-edetector (average run length 1,000,000)": BinsEDetector,
         "bins-eprocess (alpha 0.005)": BinsEProcess,
         "frozen-reference (1,000; alpha 0.01)": FrozenReference,
         "cusum": lambda: Cusum(limit=limit),

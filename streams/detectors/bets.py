@@ -17,15 +17,18 @@ STRENGTHS = (0.2, 0.5)
 
 @lru_cache(maxsize=1)
 def tilts() -> Floats:
-    """Return densities of a rank on ``BINS`` bins, each of mean one, shape (28, BINS).
+    """Return densities of a rank on ``BINS`` bins, each of mean one, shape (32, BINS).
 
     Each is an exponential tilt along a direction that a change of distribution takes: Legendre polynomials of degree 1 to 4
-    (Neyman's smooth tests: location, spread, skewness, kurtosis) and Hermite polynomials of degree 2 to 4 of the normal score,
-    which weigh the tails more. A change along one of them costs no learning of as many unknowns as there are bins.
+    (Neyman's smooth tests: location, spread, skewness, kurtosis), Hermite polynomials of degree 2 to 4 of the normal score,
+    which weigh the tails more, and the score's size apart from its square: a peak and tails against shoulders at the same variance
+    (Geary's 1935 test by the mean deviation). A change along one of them costs no learning of as many unknowns as there are bins.
     """
     rank = (np.arange(BINS) + 0.5) / BINS
+    score = norm.ppf(rank)
     directions = [legendre.legval(2 * rank - 1, np.eye(5)[degree]) for degree in (1, 2, 3, 4)]
-    directions += [hermite_e.hermeval(norm.ppf(rank), np.eye(5)[degree]) for degree in (2, 3, 4)]
+    directions += [hermite_e.hermeval(score, np.eye(5)[degree]) for degree in (2, 3, 4)]
+    directions.append(np.abs(score) - np.polyval(np.polyfit(score**2, np.abs(score), 1), score**2))
     rows = []
     for direction in directions:
         standard = (direction - direction.mean()) / direction.std()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from streams.detectors.base import Detector, Floats, Ints
+from streams.detectors.base import Detector, Floats, Ints, StateError
 from streams.detectors.bets import tilts, variation
 from streams.detectors.evalues import dkw_halfwidth
 from streams.detectors.martingale_kernel import add_count, run
@@ -87,6 +87,8 @@ class _Martingale(Detector):
 
     def _load(self, state: dict[str, Any]) -> None:
         self._start()
+        if state["tilted"].shape != self._tilted.shape:
+            raise StateError("the snapshot is of a release that bet in other ways; begin with a new detector")
         self._origin, self._seen[0] = state["origin"], state["seen"]
         self._tree[state["codes"]] = state["tree"]
         self._numbers, self._tilted, self._learned = state["numbers"], state["tilted"], state["learned"]
@@ -98,7 +100,7 @@ class BinsEProcess(_Martingale):
 
     Each value's randomised rank among the ones before is uniform and independent of earlier ranks as long as the values are
     exchangeable, whatever their distribution: the reference is never estimated, it grows. On the ranks, in quantile bins,
-    rounds of bets start every ``spacing`` values: a Dirichlet-multinomial Bayes factor over 8 bins and tilts along 7 directions
+    rounds of bets start every ``spacing`` values: a Dirichlet-multinomial Bayes factor over 8 bins and tilts along 8 directions
     (see ``bets``). The capital is an e-process, so P(ever an alarm | nothing changes) <= ``alpha`` (Ville 1939; conformal test
     martingales, Vovk, Gammerman and Shafer 2005). Autocorrelated values are not exchangeable, and the bound does not hold for
     them (measured in docs/detectors.md). Values are counted in log-spaced bins of 1% about ``origin``, the first value if not
@@ -131,7 +133,7 @@ class BinsEDetector(_Martingale):
     even = True
 
     def __init__(
-        self, *, arl: float = 160_000, spacing: int = 32, seed: int = 0, origin: float | None = None
+        self, *, arl: float = 1_000_000, spacing: int = 32, seed: int = 0, origin: float | None = None
     ) -> None:
         self.arl, self.spacing, self.seed, self.origin = arl, spacing, seed, origin
         self._start()

@@ -13,6 +13,9 @@ Ints = NDArray[np.int64]
 
 VERSION = 1
 
+# Bytes of seven bits each that an integer of 63 bits takes.
+_LONGEST = 9
+
 
 def quantiles_many(
     mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints, mins: Floats, maxs: Floats, levels: Floats
@@ -32,7 +35,8 @@ def quantiles_many(
     low = np.maximum(lower[codes[bins]], mins[:, None])
     high = np.minimum(upper[codes[bins]], maxs[:, None])
     share = np.clip((rank - below) / counts[bins], 0, 1)
-    return np.asarray(np.clip(low + (high - low) * share, mins[:, None], maxs[:, None]))
+    # Of 0 and -0 numpy takes this or that by the place in the array; adding 0 makes both 0.
+    return np.asarray(np.clip(low + (high - low) * share, mins[:, None], maxs[:, None]) + 0.0)
 
 
 def encode_many(mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints) -> list[bytes]:
@@ -50,27 +54,42 @@ def encode_many(mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints) -
 def decode_many(mapping: LogMapping, sketches: list[bytes]) -> tuple[Ints, Codes, Ints]:
     """Read rows back as ``(indptr, codes, counts)``.
 
+    Each row is read from its own bytes alone: a damaged one is refused, whatever stands before and behind it.
+
     Raises:
-        ValueError: a sketch has another version or another mapping, or is cut short.
+        ValueError: a sketch has another version or another mapping, is cut short, or names bins that there are not.
     """
     header = _header(mapping)
     if not all(sketch.startswith(header) for sketch in sketches):
         raise ValueError("a sketch has another version or accuracy; re-bin it before merging")
     bodies = [sketch[len(header) :] for sketch in sketches]
     stream = np.frombuffer(b"".join(bodies), np.uint8)
+    bounds = np.concatenate([[0], np.cumsum([len(body) for body in bodies], dtype=np.int64)])
     last = np.flatnonzero(stream < 128)
-    starts = np.concatenate([[0], last[:-1] + 1]) if len(last) else last
-    place = np.arange(len(stream)) - np.repeat(starts, np.diff(np.concatenate([starts, [len(stream)]])))
-    numbers = np.add.reduceat((stream & 127).astype(np.int64) << (7 * place), starts) if len(last) else starts
-    ends = np.searchsorted(last, np.cumsum([len(body) for body in bodies]), side="left")
-    indptr = np.concatenate([[0], ends]) // 2
-    if (len(stream) and stream[-1] >= 128) or len(numbers) % 2:
+    # Numbers before each body's end; one that goes on across an end is counted in neither.
+    ends = np.searchsorted(last, bounds, side="left")
+    closed = bounds[1:][np.diff(bounds) > 0] - 1
+    if (stream[closed] >= 128).any() or (ends % 2).any():
         raise ValueError("a sketch is cut short")
+    starts = np.concatenate([[0], last[:-1] + 1]) if len(last) else last
+    length = last - starts + 1
+    if (length > _LONGEST).any():
+        raise ValueError("a sketch has numbers beyond 63 bits")
+    place = np.arange(len(stream)) - np.repeat(starts, length)
+    numbers = np.add.reduceat((stream & 127).astype(np.int64) << (7 * place), starts) if len(last) else starts
+    indptr = (ends // 2).astype(np.int64)
     steps, counts = numbers[0::2], numbers[1::2]
+    # Sums may pass 2^63 and come around, of which the differences within a row are right all the same.
     running = np.cumsum(steps)
     offset = np.concatenate([[0], running])[indptr[:-1]]
-    codes = (running - np.repeat(offset, np.diff(indptr))).astype(np.int32)
-    return indptr.astype(np.int64), codes, counts
+    codes = running - np.repeat(offset, np.diff(indptr))
+    inner = np.ones(len(steps), np.bool_)
+    inner[indptr[:-1][np.diff(indptr) > 0]] = False
+    if (steps >= mapping.n_bins).any() or (steps[inner] < 1).any() or (codes >= mapping.n_bins).any():
+        raise ValueError("a sketch names bins that its mapping does not have, or not in order")
+    if (counts < 1).any():
+        raise ValueError("a sketch has bins without values")
+    return indptr, codes.astype(np.int32), counts
 
 
 def _header(mapping: LogMapping) -> bytes:

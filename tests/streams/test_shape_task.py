@@ -160,12 +160,36 @@ def test_what_cannot_be_compared_is_dead_with_its_reason():
         msgspec.json.encode(replace(good, sketch=good.sketch[:-1])): "cut short",
         msgspec.json.encode(replace(good, sketch=b"\x01" + good.sketch[2:])): "accuracy",
         msgspec.json.encode(replace(good, count=0)): "empty window",
+        msgspec.json.encode(replace(good, sketch=good.sketch[:9])): "an empty sketch has no quantiles",
+        msgspec.json.encode(replace(good, sketch=good.sketch[:9] + b"\xff\xff\x7f\x01")): "does not have",
+        msgspec.json.encode(replace(good, sketch=good.sketch[:9] + b"\x05\x00")): "without values",
+        msgspec.json.encode(replace(good, min=float("inf"))): "min",
+        msgspec.json.encode(good).replace(b'"max":2.0', b'"max":1e999'): "",
     }
     outputs = ShapeTask(PIPELINE, 0).process(columns(list(bad)))
     assert [output.kind for output in outputs] == ["dead"] * len(bad)
     for output, words in zip(outputs, bad.values(), strict=True):
         assert words in str(dict(output.headers))
     assert ShapeTask(PIPELINE, 0).process(columns([summary("a", 0, values, pipeline="other")])) == []
+
+
+def test_damaged_summaries_change_nothing_of_what_the_others_say():
+    """They come between good ones and name windows that are still open, which close as if they had never come."""
+    samples = city(windows=70)
+    records = summaries(samples)
+    damaged = [
+        msgspec.structs.replace(record, revision=9, sketch=record.sketch[:9] + body)
+        for record, body in zip(
+            records[::5], [b"", b"\xff\xff\x7f\x01", b"\x05\x00", b"\x05"] * 20, strict=False
+        )
+    ]
+    mixed = list(records)
+    for place, record in enumerate(damaged):
+        mixed.insert(6 * place + 1, record)
+    found, clean = run(mixed), run(records)
+    assert len(found.pop("dead")) == len(damaged) > 50
+    assert clean.pop("dead") == []
+    assert found == clean
 
 
 def test_a_site_that_is_away_for_a_while_gets_no_forecast_across_the_gap():

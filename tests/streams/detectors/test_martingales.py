@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from streams.detectors import martingale_kernel
+from streams.detectors.base import StateError
 from streams.detectors.bets import tilts, variation
 from streams.detectors.martingale_kernel import add_count, count_below, uniform
 from streams.detectors.martingales import BinsEDetector, BinsEProcess, FrozenReference
@@ -123,6 +124,13 @@ def test_an_e_detector_runs_at_least_as_long_as_it_says():
     assert np.mean(lengths) >= 400
     within = (np.array(lengths) <= 100).mean()
     assert within <= (100 + 32) / (400 + 32) + 3 * np.sqrt(0.25 / 200)
+
+
+def test_a_snapshot_with_other_bets_is_refused():
+    old = BinsEProcess()
+    old._tilted = old._tilted[:, :28]
+    with pytest.raises(StateError, match="other ways"):
+        BinsEProcess().restore(old.snapshot())
 
 
 def test_a_frozen_reference_is_not_swayed_by_slow_drift():
