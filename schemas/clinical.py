@@ -26,7 +26,8 @@ _TYPE = b'{"resourceType":"'
 class ClinicalFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One fact about one pseudonymous patient.
 
-    ``id`` is unique within ``source``; a fact with ``retracted`` takes back the one of this id. ``codes`` are
+    ``id`` is unique within ``source``; a fact with ``retracted`` takes back the one of this id; it says ``refuted`` if that
+    was no error but a diagnosis that did not hold, which may be the first that one hears of it. ``codes`` are
     ``system|code`` texts: one for an exposure or outcome, the event first and then its suspects for a report. ``time`` is
     milliseconds, for a person the birth. ``version`` rises with each version of the fact.
     """
@@ -38,6 +39,7 @@ class ClinicalFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time: int
     codes: list[str] = []
     retracted: bool = False
+    refuted: bool = False
     serious: bool = False
     sex: str = ""
     version: int = 1
@@ -153,9 +155,10 @@ def _of_immunization(it: fhir.Immunization) -> Found:
 
 
 def _of_condition(it: fhir.Condition) -> Found:
-    wrong = any(coding.code in {_WRONG, "refuted"} for coding in it.verification_status.coding)
+    said = {coding.code for coding in it.verification_status.coding}
+    flags = {"retracted": not said.isdisjoint({_WRONG, "refuted"}), "refuted": "refuted" in said}
     time = moment(it.onset_date_time or it.onset_period.start or it.recorded_date)
-    return patient_of(it.subject), [code_of(it.code)], time, {"retracted": wrong}
+    return patient_of(it.subject), [code_of(it.code)], time, flags
 
 
 def _of_observation(it: fhir.Observation) -> Found:

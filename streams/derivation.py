@@ -11,8 +11,9 @@ from functools import partial
 import msgspec
 
 from schemas.clinical import ClinicalFact
-from schemas.columns import Columns, RawBatch
+from schemas.columns import Columns, RawBatch, Rejected
 from schemas.deadletters import headers_for
+from schemas.errors import ErrorCode
 from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SafetyReport
 from schemas.wire_fhir import decode_fhir
@@ -154,8 +155,9 @@ class DeriveTask:
             for bad in columns.rejected
         ]
         fact = columns.labels["fact"]
-        for code in fact.codes.tolist():
-            self._take(fact.values[code], outputs)
+        for i, code in enumerate(fact.codes.tolist()):
+            if not self._take(fact.values[code], outputs):
+                outputs.append(_unknown(columns, i))
         return outputs
 
     def advance(self, position: int, watermark: int) -> list[Output]:
@@ -186,19 +188,23 @@ class DeriveTask:
         update = CohortUpdate(population=population, followup=followup, clock=clock)
         return Output("partial", population.encode(), self._encode(update), to="key")
 
-    def _take(self, fact: ClinicalFact, outputs: list[Output]) -> None:
+    def _take(self, fact: ClinicalFact, outputs: list[Output]) -> bool:
+        """Take a fact; return False for one that was entered in error of which nothing is known.
+
+        Such a one is remembered, lest what it takes back comes after it.
+        """
         known = self._patients.get(fact.patient)
         if known is None:
             known = self._patients[fact.patient] = Known({}, {}, followed={})
         if fact.kind == "person":
             known.birth, known.sex = fact.time, fact.sex or "unknown"
-            return
+            return True
         held = known.facts.get(fact.id)
         if held is not None and (fact.version < held.version or held.retracted):
-            return
-        if held is None and fact.retracted:
-            return  # nothing was made of it
+            return True
         known.facts[fact.id] = fact
+        if held is None and fact.retracted:
+            return fact.refuted  # nothing was made of it
         self._max_time = max(self._max_time, fact.time)
         self._tell_time(outputs)
         known.latest = max(known.latest, fact.time)
@@ -208,6 +214,7 @@ class DeriveTask:
         self._since += 1
         if self._since >= 10_000:
             self._forget()
+        return True
 
     def _send(self, cause: ClinicalFact, known: Known, outputs: list[Output]) -> None:
         if all(fact.kind == "exposure" for fact in known.facts.values()):
@@ -354,3 +361,10 @@ class DeriveTask:
             packed, type=tuple[int, int, int, dict[str, Known]]
         )
         self._changes.begin(blocks)
+
+
+def _unknown(columns: Columns, i: int) -> Output:
+    key, raw = columns.raw(i)
+    detail = "entered in error, but nothing of that id is known"
+    bad = Rejected(int(columns.offset[i]), int(columns.row[i]), ErrorCode.UNKNOWN_REFERENCE, detail, key, raw)
+    return Output("dead", key, raw, headers_for(bad, columns.topic, columns.partition, "process"))

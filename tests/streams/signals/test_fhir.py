@@ -172,6 +172,24 @@ def test_entered_in_error_takes_the_report_back(which):
     assert [(r.version, r.status) for r in found] == [(1, "active"), (2, "entered-in-error")]
 
 
+def test_an_error_never_seen_is_a_dead_letter_and_what_it_takes_back_does_not_count_later():
+    exposed, diagnosed = given(1, "D1", "2026-02-01"), condition(1, "K25", "2026-02-07")
+    outputs = DeriveTask(PIPELINE).process(columns([exposed, wrong(diagnosed), diagnosed]))
+    assert [output.kind for output in outputs] == ["dead"]
+    assert (b"unknown_reference") in dict(outputs[0].headers).values()
+    refuted = {"verificationStatus": {"coding": [{"code": "refuted"}]}}
+    assert (
+        DeriveTask(PIPELINE).process(columns([exposed, condition(2, "K25", "2026-02-07", **refuted)])) == []
+    )
+
+
+def test_what_lies_in_the_future_is_a_dead_letter_and_moves_no_clock():
+    task = DeriveTask(PIPELINE)
+    (letter,) = task.process(columns([given(1, "D1", "2026-06-15")]))
+    assert dict(letter.headers)["tidewatch.error.code"] == b"time_in_future"
+    assert task.max_event_time < 0
+
+
 def test_an_adverse_event_is_a_report_by_itself():
     (report,) = run(ADVERSE)
     assert (report.drugs, report.events, report.serious) == (["ibuprofen"], [f"{ICD}|K25"], True)
