@@ -16,6 +16,7 @@ from producers.cloudevents import CloudEvents, Headers
 from producers.errors import BackPressureError, EventRejectedError, ProducerFailedError, UndeliveredError
 from producers.spreading import Spreader
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING
+from schemas.ranges import RangeTable
 
 _KEY_FIELDS = {kind.struct: kind.key for kind in (SENSOR_READING, HOSPITAL_EVENT)}
 _POLL_EVERY = 256
@@ -128,7 +129,7 @@ class EventProducer:
         self.failures: Counter[str] = Counter()
         self._reason: str | None = None
         self._closed = False
-        self._spreader: Spreader | None = None
+        self._route: Callable[[bytes], int] | None = None
 
     @property
     def counts(self) -> DeliveryCounts:
@@ -157,8 +158,22 @@ class EventProducer:
         Raises:
             ProducerFailedError: as ``check``.
         """
-        self._spreader = Spreader(self.check(timeout))
-        return self._spreader
+        spreader = Spreader(self.check(timeout))
+        self._route = spreader.partition
+        return spreader
+
+    def follow_ranges(self, table: RangeTable) -> None:
+        """From now on send each key to the partition whose range has it.
+
+        Raises:
+            ProducerFailedError: as ``check``, or the topic has not as many partitions as the table.
+        """
+        found = self.check()
+        if found != table.partitions:
+            raise ProducerFailedError(
+                f"topic {self.topic} has {found} partitions, its range table {table.partitions}"
+            )
+        self._route = table.partition
 
     def send(self, event: msgspec.Struct) -> None:
         """Accept one typed event as JSON, waiting for room if the buffer is full.
@@ -177,7 +192,7 @@ class EventProducer:
         """Accept one encoded event; errors as in ``send``. Without a key its partition is random."""
         if self._closed:
             raise ProducerFailedError("the producer is closed")
-        partition = -1 if key is None or self._spreader is None else self._spreader.partition(key)
+        partition = -1 if key is None or self._route is None else self._route(key)
         try:
             self._produce(key, value, headers, partition)
         except BufferError:

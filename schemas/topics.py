@@ -84,6 +84,7 @@ class TopicSpec:
 
 REPLAYED_LETTERS: Final = "tidewatch.letter.replayed.v1"
 PROBES: Final = "tidewatch.probe.sent.v1"
+RANGES: Final = "tidewatch.topic.range.v1"
 CANARIES: Final = "tidewatch.canary.sent.v1"
 CANARIES_SEEN: Final = "tidewatch.canary.seen.v1"
 
@@ -146,6 +147,8 @@ CATALOGUE: Final[tuple[TopicSpec, ...]] = (
     TopicSpec("pharma.signal.raised.v1", "result", SignalChange, "signal_id", "source", FOREVER),
     # What analysts make of pairs, written by people.
     TopicSpec(DISPOSITIONS, "control", Disposition, "id", "murmur2", FOREVER, "compact"),
+    # The range table of a topic by its name, and how far its partitions were copied, by topic/partition.
+    TopicSpec(RANGES, "control", None, "topic", "murmur2", FOREVER, "compact"),
     # What keeps a dead letter from being sent twice, and what tells how far a broker's clock is off.
     TopicSpec(REPLAYED_LETTERS, "control", ReplayedLetter, "id", "murmur2", FOREVER, "compact"),
     TopicSpec(PROBES, "control", None, "id", "murmur2", timedelta(hours=1)),

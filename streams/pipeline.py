@@ -148,6 +148,9 @@ class Pipeline:
     Times are milliseconds. ``group_by`` names labels, the first of which is the record key; ``keep`` names labels carried along
     (the first value seen of a group counts). With a ``resolution`` sums are of values rounded to whole steps of it, added as
     integers, so that windows do not depend on the order of rows; gateways may then send panes instead of rows.
+
+    Where one topic takes over from another at a window boundary, the pipeline on the old one ``ends_ms`` there, and leaves
+    later rows to the other; that on the new one ``begins_ms`` there, and rows from before are late.
     """
 
     name: str
@@ -173,6 +176,8 @@ class Pipeline:
     alerts: str = "iot.sensor.alert.v1"
     partials: str = "iot.sensor.partial.v1"
     totals: str = "iot.sensor.rollup.v1"
+    begins_ms: int | None = None
+    ends_ms: int | None = None
     version: int = field(default=1)
 
     def __post_init__(self) -> None:
@@ -193,6 +198,7 @@ class Pipeline:
                 raise ValueError(
                     "session windows have no declared resolution; use tumbling or hopping windows"
                 )
+        self._check_span()
         if self.watermark is not None and self.watermark.label not in self.group_by:
             raise ValueError(
                 f"add {self.watermark.label} to group_by: a group's windows close by one source's watermark"
@@ -208,6 +214,18 @@ class Pipeline:
                 raise ValueError(f"roll-up {rollup.name!r}: add {missing} to group_by or keep")
         if len({rollup.name for rollup in self.rollups}) < len(self.rollups):
             raise ValueError("roll-ups need names that differ")
+
+    def _check_span(self) -> None:
+        moments = [moment for moment in (self.begins_ms, self.ends_ms) if moment is not None]
+        if not moments:
+            return
+        window = self.window
+        if not isinstance(window, Tumbling) or any(moment % window.size_ms for moment in moments):
+            raise ValueError("one topic takes over from another where a tumbling window begins")
+        if self.watermark is not None or self.rollups:
+            raise ValueError(
+                "a pipeline that begins or ends somewhere has one watermark a partition, and no roll-ups"
+            )
 
     @property
     def panes(self) -> PaneSpec | None:
@@ -252,4 +270,6 @@ class Pipeline:
         ]  # fmt: skip
         if self.resolution is not None:
             parts.append(self.resolution)
+        if self.begins_ms is not None:
+            parts.append(("begins", self.begins_ms))  # where it ends is told to one that runs already
         return hashlib.sha256(repr(parts).encode()).hexdigest()

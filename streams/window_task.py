@@ -49,7 +49,8 @@ class WindowTask:
         self._frames: Frames = frames_of(pipeline)
         self._summaries = Summaries(pipeline.name, self._groups, self._mapping, pipeline.levels)
         self._watch = Watch(pipeline.name, pipeline.rules, self._groups, self._mapping)
-        self._watermark = self._max_time = BEGINNING
+        self._watermark = BEGINNING if pipeline.begins_ms is None else pipeline.begins_ms
+        self._max_time = BEGINNING
         self._partition = partition
         self._extras = extras_of(pipeline)
         self._rollups = Contributions(pipeline, self._groups, self._mapping, partition, self._extras)
@@ -177,6 +178,8 @@ class WindowTask:
         keep = np.ones(len(columns), bool)
         for condition in self._pipeline.filters:
             keep &= condition.keep(columns)
+        if self._pipeline.ends_ms is not None:
+            keep &= columns.event_time < self._pipeline.ends_ms
         return keep
 
     def _late(
@@ -275,10 +278,20 @@ class WindowTask:
         _, self._watermark, self._max_time, self._rollups.idle = msgspec.msgpack.decode(blocks["header"])
         for name in sorted(n for n in blocks if n.startswith("groups/")):
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
-        self._frames.unpack(joined(blocks, "window"))
+        windows = joined(blocks, "window")
+        self._check_end(windows)
+        self._frames.unpack(windows)
         self._watch.unpack(joined(blocks, "rule"))
         self._extras.unpack(joined(blocks, "extra"))
         self._changes.begin(blocks)
+
+    def _check_end(self, windows: Mapping[str, bytes]) -> None:
+        """Refuse an end that rows already counted lie behind, as another topic would count them again."""
+        ends = self._pipeline.ends_ms
+        if ends is not None and any(int(start) >= ends for start in windows):
+            raise ValueError(
+                f"rows from {ends} on have been counted already; let the pipeline end at a later window"
+            )
 
 
 def extras_of(pipeline: Pipeline) -> Extras:

@@ -16,6 +16,7 @@ app = typer.Typer(name="tidewatch", no_args_is_help=True, add_completion=True, r
 _GROUPS = (
     "broker",
     "topics",
+    "recut",
     "alerts",
     "sink",
     "dlq",

@@ -86,14 +86,18 @@ def connected(topic: str, *, spread: bool = False) -> Iterator[EventProducer]:
         UndeliveredError: at the end, something accepted did not arrive.
     """
     from producers.producer import EventProducer
+    from tidewatch.recut import range_table
     from tidewatch.settings import Settings
 
+    settings: dict[str, str | int] = {**Settings().connection(), "log_level": 2}
     # librdkafka would log every attempt to connect; `check` says once why there is none.
-    with EventProducer({**Settings().connection(), "log_level": 2}, topic) as producer:
+    with EventProducer(settings, topic) as producer:
+        producer.check()
+        table = range_table(settings, topic)
         if spread:
             producer.spread_hot_keys()
-        else:
-            producer.check()
+        elif table is not None:
+            producer.follow_ranges(table)
         yield producer
 
 
