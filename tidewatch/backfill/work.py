@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -63,14 +64,15 @@ class BeatenError(Exception):
 
 
 def perform(job: Job, attempt: str, report: Report) -> Made:
-    """Run a job to its end and return what it made, in ``DIRECTORY/.ATTEMPT/TOPIC/PARTITION/NUMBER.parquet``.
+    """Run a job to its end and return what it made, in ``TOPIC/PARTITION/NUMBER.parquet`` of a directory of its own.
 
     Delivery: the files are the same whoever makes them and however often; the caller takes one attempt's and drops the others.
 
     Raises:
         BeatenError: another attempt has ended meanwhile.
     """
-    directory = Path(job.directory) / f".{attempt}"
+    # A worker that was given up for dead may still be at the same attempt.
+    directory = Path(job.directory) / f".{attempt}-{uuid.uuid4().hex}"
     records, published = 0, Counter[str]()
     told = time.monotonic()
     files: dict[tuple[str, int], RecordFile] = {}

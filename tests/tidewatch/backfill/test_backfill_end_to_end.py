@@ -146,6 +146,25 @@ def far_enough(reader: Reader, before: Written, idle: int | None) -> bool:
     return whole and closed == len(sensors)
 
 
+def test_the_task_of_a_worker_that_is_killed_is_done_by_another(tmp_path: Path) -> None:
+    """One of two workers is stopped, so that it must be at its task when it is killed; nobody races it."""
+    file = tmp_path / "mine.py"
+    file.write_text(PIPELINE)
+    archived(tmp_path / "archive", readings())
+    declared, sources = Declared.of(f"{file}:MINE"), archive_sources(tmp_path / "archive", "readings")
+    with cluster(None, 2) as client:
+        run(Plan(declared, {"readings": sources}, tmp_path / "quiet"), client, lambda *_: None)
+        victim = min(client.run(os.getpid).values())
+        os.kill(victim, signal.SIGSTOP)
+        killing = threading.Timer(5, os.kill, (victim, signal.SIGKILL))
+        killing.start()
+        plan = Plan(declared, {"readings": sources}, tmp_path / "killed")
+        outcome = run(plan, client, lambda *_: None, speculative=False)
+        killing.join()
+    assert outcome.raced == 0
+    assert in_files(tmp_path / "killed", _TOPICS) == in_files(tmp_path / "quiet", _TOPICS)
+
+
 def test_a_worker_slowed_to_a_crawl_is_overtaken_by_a_duplicate(tmp_path: Path) -> None:
     """Of two workers one is stopped as soon as it has begun; the other does its own task, and then its task too."""
     file = tmp_path / "mine.py"
