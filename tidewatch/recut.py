@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from threading import Event
 
 import msgspec
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from producers.key_sketch import KeySketch
 from schemas.codec import Decoder
+from schemas.columns import RawBatch
 from schemas.event_types import EventType
 from schemas.partitioning import partition_of
 from schemas.ranges import RangeTable
@@ -20,10 +23,12 @@ from schemas.topics import RANGES
 from sinks.errors import TopicError
 from sinks.reader import EARLIEST, Start, read_to_end
 from streams.transactions import Record, TransactionalWriter
-from tidewatch.backfill.sources import TopicSource, topic_sources
+from streams.watermark import BEGINNING
+from tidewatch.backfill.sources import topic_sources
 
 Connection = Mapping[str, str | int]
 TRANSACTION = 30.0
+RECORDS = 20_000
 PAUSE = 1.0
 
 
@@ -45,6 +50,16 @@ class Balance:
     def after(self) -> float:
         """The same, if the topic were cut anew."""
         return float(self.recut.max() * len(self.recut))
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A record of a partition: the newest event time there so far, the position after it, and its rows that are to be copied."""
+
+    newest: int
+    partition: int
+    next: int
+    rows: list[tuple[bytes | None, bytes]]
 
 
 def balance(
@@ -80,7 +95,7 @@ def range_table(connection: Connection, topic: str) -> RangeTable | None:
 
 def keep_table(connection: Connection, table: RangeTable) -> RangeTable:
     """Keep a topic's table, unless it has one, and return the one that holds: tables never change."""
-    writer = TransactionalWriter(connection, f"tw.recut.{table.topic}", TRANSACTION, 0)
+    writer = TransactionalWriter(connection, _transactions(table.topic), TRANSACTION, 0)
     try:
         writer.open()  # whoever was about to write another one is fenced
         found = range_table(connection, table.topic)
@@ -102,64 +117,75 @@ def copy(
 ) -> int:
     """Copy the rows of the source topic that are the new topic's, up to the present end or on and on, and return how many.
 
-    Delivery: each row once, whoever dies: what is copied and the position after it are one transaction, and a second copier fences
+    Partitions are merged by the newest event time of each so far, lest rows of one be late after those of another.
+
+    Delivery: each row once, whoever dies: what is copied and the positions after it are one transaction, and a second copier fences
     the first. Rows that cannot be read stay with the old topic, which dead-letters them.
 
     Raises:
-        TopicError: the topic's copied part is no longer whole, since the source has dropped records that were not copied yet.
+        TopicError: the source has dropped records that were not copied yet.
         FencedError: another copier has taken over.
     """
     copied = 0
-    writers: dict[int, TransactionalWriter] = {}
+    writer = TransactionalWriter(connection, _transactions(table.topic), TRANSACTION, 0)
     try:
+        writer.open()
         while True:
-            for source in topic_sources(dict(connection), table.source):
-                if source.partition not in writers:
-                    name = f"tw.recut.{table.topic}.{source.partition}"
-                    writers[source.partition] = TransactionalWriter(
-                        connection, name, TRANSACTION, source.partition
-                    )
-                    writers[source.partition].open()
-                for number in _copied(connection, table, event, source, writers[source.partition]):
-                    copied += number
-                    tell(copied)
-                    if stopping.is_set():
-                        return copied
+            for number in _copied(connection, table, event, writer):
+                copied += number
+                tell(copied)
+                if stopping.is_set():
+                    return copied
             if not follow or stopping.wait(PAUSE):
                 return copied
     finally:
-        for writer in writers.values():
-            writer.close()
+        writer.close()
+
+
+def merged(table: RangeTable, parts: Iterable[Iterable[RawBatch]], event: EventType) -> Iterator[Copied]:
+    """Yield the records of partitions with what is to be copied of each, by the newest event time of their partition so far."""
+    return heapq.merge(*(_records(table, part, event) for part in parts), key=lambda record: record.newest)
+
+
+def _records(table: RangeTable, batches: Iterable[RawBatch], event: EventType) -> Iterator[Copied]:
+    decode, newest = Decoder(event), BEGINNING
+    for batch in batches:
+        columns = decode(batch)
+        first = np.searchsorted(columns.offset, batch.offsets).tolist()
+        last = np.searchsorted(columns.offset, batch.offsets, side="right").tolist()
+        times = columns.event_time.tolist()
+        for offset, a, b in zip(batch.offsets.tolist(), first, last, strict=True):
+            newest = max([newest, *times[a:b]])
+            rows = [columns.raw(row) for row in range(a, b) if times[row] >= table.begins]
+            yield Copied(newest, batch.partition, offset + 1, rows)
 
 
 def _copied(
-    connection: Connection,
-    table: RangeTable,
-    event: EventType,
-    source: TopicSource,
-    writer: TransactionalWriter,
+    connection: Connection, table: RangeTable, event: EventType, writer: TransactionalWriter
 ) -> Iterator[int]:
-    """Copy one partition to its present end, and yield how many rows each transaction had."""
-    key = f"{table.topic}/{source.partition}"
-    position = int(_controls(connection).get(key, b"-1"))
-    if 0 <= position < source.start:
-        raise TopicError(
-            f"{table.source}[{source.partition}] has dropped records {position} to {source.start}, which were not copied yet; "
-            "cut anew to another topic"
-        )
-    decode = Decoder(event)
-    rest = msgspec.structs.replace(source, start=max(position, source.start))
-    for batch in rest.batches():
-        columns = decode(batch)
-        rows = np.flatnonzero(columns.event_time >= table.begins).tolist()
-        pairs = [columns.raw(row) for row in rows]
-        where = table.partition_of([key or b"" for key, _ in pairs]).tolist()
-        records = [
-            Record(table.topic, partition, *pair) for partition, pair in zip(where, pairs, strict=True)
-        ]
-        records.append(_control(connection, key, b"%d" % batch.next))
-        writer.write(records)
+    """Copy to the present end, and yield how many rows each transaction had."""
+    controls, parts = _controls(connection), []
+    for source in topic_sources(dict(connection), table.source):
+        position = int(controls.get(f"{table.topic}/{source.partition}", b"-1"))
+        if 0 <= position < source.start:
+            raise TopicError(
+                f"{table.source}[{source.partition}] has dropped records {position} to {source.start}, "
+                "which were not copied yet; cut anew to another topic"
+            )
+        parts.append(msgspec.structs.replace(source, start=max(position, source.start)).batches())
+    records = merged(table, parts, event)
+    while some := list(islice(records, RECORDS)):
+        rows = [pair for record in some for pair in record.rows]
+        where = table.partition_of([key or b"" for key, _ in rows]).tolist()
+        out = [Record(table.topic, partition, *pair) for partition, pair in zip(where, rows, strict=True)]
+        positions = {record.partition: record.next for record in some}
+        out += [_control(connection, f"{table.topic}/{p}", b"%d" % n) for p, n in positions.items()]
+        writer.write(out)
         yield len(rows)
+
+
+def _transactions(topic: str) -> str:
+    return f"tw.recut.{topic}"
 
 
 def _controls(connection: Connection) -> dict[str, bytes]:
