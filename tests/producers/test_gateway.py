@@ -162,7 +162,7 @@ def test_a_gateway_that_forgot_what_had_arrived_sends_it_again_under_the_same_nu
 def test_what_the_broker_refuses_is_sent_once_it_takes_it_and_nothing_overtakes_it(
     kafka: Kafka, topic: str, tmp_path: Path
 ) -> None:
-    set_largest(kafka, topic, 3_000)
+    set_largest(kafka, topic, 1_000)
     with Gateway(kafka.connection, topic, "g", tmp_path, limits=GatewayLimits(batch_rows=3_000)) as gateway:
         gateway.send_lines([line(i) for i in range(3_000)])
         deadline = time.monotonic() + PATIENCE
