@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,23 +49,25 @@ def run(
 
 def main() -> None:
     """Measure and print one JSON object."""
+    gc.set_threshold(50_000, 20, 50)  # as workers have it
     network = Network(courses=int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
     sent = records(network, Pseudonyms(b"any key of sixteen bytes does"))
     resources: list[tuple[bytes | None, bytes | None]] = [(one.key, one.value) for one in sent]
     derived, deriving = run(HOSPITAL.decode, DeriveTask(HOSPITAL), resources)
     reports: list[tuple[bytes | None, bytes | None]] = [(o.key, o.value) for o in derived]
-    stage = PHARMA.stage()
-    outputs, counting = run(stage.decode, ReportTask(PHARMA), reports)
-    found = {
+    found: dict[str, float] = {
         "resources": len(resources),
         "reports": len(reports),
-        "states_and_changes": len(outputs),
         "deriving_us_a_resource": round(deriving / len(resources) * 1e6, 1),
-        "counting_us_a_report": round(counting / len(reports) * 1e6, 1),
-        "resources_per_cpu_s": round(len(resources) / (deriving + counting)),
-        "load": round(os.getloadavg()[0], 1),
     }
-    print(json.dumps(found))
+    for refresh in (1_000, 10_000):
+        pipeline = replace(PHARMA, refresh=refresh)
+        _, counting = run(pipeline.stage().decode, ReportTask(pipeline), reports)
+        found[f"counting_us_a_report_refreshed_every_{refresh}"] = round(counting / len(reports) * 1e6, 1)
+        found[f"resources_per_cpu_s_refreshed_every_{refresh}"] = round(
+            len(resources) / (deriving + counting)
+        )
+    print(json.dumps(found | {"load": round(os.getloadavg()[0], 1)}))
 
 
 if __name__ == "__main__":
