@@ -84,10 +84,12 @@ def of_table(path: Path) -> Shapes:
     """Return the series in a table of quantile vectors.
 
     Raises:
-        NoShapesError: the table has fewer than two quantile columns, or no complete row.
+        NoShapesError: there is no such file, it has fewer than two quantile columns or no complete row, or a row falls.
     """
     import pandas as pd
 
+    if not path.is_file():
+        raise NoShapesError(f"there is no file {path}; name a table of quantiles or a topic")
     table = pd.read_csv(path)
     levels = {column: level for column in table.columns if (level := _level(str(column))) is not None}
     if len(levels) < 2:
@@ -99,6 +101,11 @@ def of_table(path: Path) -> Shapes:
     others = [column for column in table.columns if column not in levels]
     labels = table[others[0]] if others else pd.Series(range(len(table)))
     values = table[columns].to_numpy(np.float64)
+    falling = np.flatnonzero((np.diff(values) < 0).any(axis=1))
+    if len(falling):
+        raise NoShapesError(
+            f"in {path} the quantiles of {labels.iloc[falling[0]]} fall with the level; sort the sample they come from"
+        )
     grid = np.array([levels[column] for column in columns])
     return Shapes(path.stem, grid, values, tuple(str(label) for label in labels), np.arange(len(table)))
 

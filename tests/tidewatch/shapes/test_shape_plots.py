@@ -53,6 +53,12 @@ def test_nothing_to_draw_is_told(tmp_path):
     lines.write_text("{}")
     with pytest.raises(NoShapesError, match="no list of site shapes"):
         of_file(lines)
+    falling = tmp_path / "falling.csv"
+    falling.write_text("day,q10,q50,q90\nmon,1,2,3\ntue,3,2,4\n")
+    with pytest.raises(NoShapesError, match="quantiles of tue fall"):
+        of_file(falling)
+    with pytest.raises(NoShapesError, match="there is no file"):
+        of_file(tmp_path / "none.csv")
 
 
 def test_tables_have_levels_in_their_column_names(tmp_path):
