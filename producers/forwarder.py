@@ -13,7 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from producers.cloudevents import Headers
 from producers.producer import ProducerLimits, librdkafka_settings
-from producers.spool import Entry, Spool
+from producers.spool import Spool
+from producers.spool_entries import Entry
 from schemas.batch_ids import batch_key
 from schemas.codec import ARROW, JSON
 from schemas.wire_panes import PANES

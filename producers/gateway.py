@@ -20,7 +20,8 @@ from confluent_kafka import KafkaException
 from producers.errors import BackPressureError, MappingError, ProducerFailedError, SpoolFullError
 from producers.forwarder import KINDS, Forwarder, partitions_of
 from producers.splitting import ipc_stream, split, split_panes
-from producers.spool import Item, Spool, SpoolLimits
+from producers.spool import Spool, SpoolLimits
+from producers.spool_entries import Item
 from schemas.checks import Limits
 from schemas.codec import ARROW, JSON, Decoder
 from schemas.columns import Columns, RawBatch
@@ -133,6 +134,11 @@ class Gateway:
     def backlog(self) -> int:
         """The bytes on disk, those already delivered but not yet removed among them."""
         return self._spool.size
+
+    @property
+    def damaged(self) -> int:
+        """The bytes on disk that failed their checksum and were passed over."""
+        return self._spool.damaged
 
     @property
     def empty(self) -> bool:

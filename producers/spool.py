@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import struct
@@ -14,37 +15,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal
 
 import msgspec
 
 from producers.errors import SpoolError, SpoolFullError
+from producers.spool_entries import Entry, Item, next_entry, packed, scan, whole_part, write_all
 
-_HEADER = struct.Struct("<IIQIIB")  # crc of the rest, size of the value, number, partition, rows, kind
+log = logging.getLogger(__name__)
+
 _LIFE_BITS = 32
 _META = "spool.json"
 _ACKED = "acked"
 
 WhenFull = Literal["wait", "drop-oldest"]
-
-
-class Entry(NamedTuple):
-    """A record to send: to which partition, with how many rows, of which kind (an index of content types)."""
-
-    number: int
-    partition: int
-    rows: int
-    kind: int
-    value: bytes
-
-
-class Item(NamedTuple):
-    """What is appended; the spool numbers it."""
-
-    partition: int
-    rows: int
-    kind: int
-    value: bytes
 
 
 class Meta(msgspec.Struct):
@@ -282,7 +266,7 @@ class Spool:
         state.acked = _number_of(self._directory / _ACKED)
         while state.segments:
             newest = state.segments[-1]
-            newest.size, state.last = _whole_part(newest.path)
+            newest.size, state.last = whole_part(newest.path)
             os.truncate(newest.path, newest.size)
             if newest.size:
                 break
@@ -324,7 +308,7 @@ class Spool:
         assert self._file is not None
         segment = segments[-1]
         try:
-            _write_all(self._file, data)
+            write_all(self._file, data)
             self._unsynced = True
             every = self._limits.sync_every
             if every is not None and (every == 0 or self._monotonic() - self._synced_at >= every):
@@ -394,9 +378,10 @@ class Spool:
             return None
         assert reader.file is not None
         reader.file.seek(reader.position)
-        entry = _next(reader.file)
+        entry = next_entry(reader.file)
         if entry is None:
             self._state.damaged += end - reader.position
+            log.error("%s is damaged: %d bytes of it cannot be sent", reader.path, end - reader.position)
         reader.position = end if entry is None else reader.file.tell()
         return entry
 
@@ -408,6 +393,10 @@ class _Reader:
     segment: _Segment | None = None
     position: int = 0
     file: BinaryIO | None = None
+
+    @property
+    def path(self) -> Path | None:
+        return None if self.segment is None else self.segment.path
 
     @property
     def first(self) -> int:
@@ -425,46 +414,6 @@ class _Reader:
         if self.file is not None:
             self.file.close()
             self.file = None
-
-
-def packed(entry: Entry) -> bytes:
-    """Return an entry's bytes on disk."""
-    rest = _HEADER.pack(0, len(entry.value), entry.number, entry.partition, entry.rows, entry.kind)[4:]
-    crc = zlib.crc32(entry.value, zlib.crc32(rest))
-    return struct.pack("<I", crc) + rest + entry.value
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-
-
-def _next(file: BinaryIO) -> Entry | None:
-    """Return the entry at a file's position, ``None`` where none is whole."""
-    header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size:
-        return None
-    crc, size, number, partition, rows, kind = _HEADER.unpack(header)
-    value = file.read(size)
-    if len(value) < size or zlib.crc32(value, zlib.crc32(header[4:])) != crc:
-        return None
-    return Entry(number, partition, rows, kind, value)
-
-
-def scan(file: BinaryIO) -> Iterator[Entry]:
-    """Yield the whole entries of a segment, from the file's position up to the first that is torn or damaged."""
-    while (entry := _next(file)) is not None:
-        yield entry
-
-
-def _whole_part(path: Path) -> tuple[int, int]:
-    """Return how many bytes of a segment are whole entries, and the number of the last one, -1 if there is none."""
-    end, number = 0, -1
-    with path.open("rb") as file:
-        for entry in scan(file):
-            end, number = file.tell(), entry.number
-    return end, number
 
 
 def _number_record(number: int) -> bytes:

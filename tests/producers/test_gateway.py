@@ -24,7 +24,8 @@ from prometheus_client import CollectorRegistry
 from producers.errors import BackPressureError, MappingError, ProducerFailedError
 from producers.gateway import Gateway, GatewayLimits
 from producers.gateway_metrics import GatewayCollector
-from producers.spool import Entry, SpoolLimits, scan
+from producers.spool import SpoolLimits
+from producers.spool_entries import Entry, scan
 from schemas.codec import Decoder
 from schemas.columns import Columns, RawBatch
 from schemas.event_types import SENSOR_READING

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.errors import SpoolError, SpoolFullError
-from producers.spool import Item, Spool, SpoolLimits
+from producers.spool import Spool, SpoolLimits
+from producers.spool_entries import Item
 
 _OPEN: list[Spool] = []
 

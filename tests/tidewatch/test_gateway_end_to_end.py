@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from producers.spool import Entry, scan
+from producers.spool_entries import Entry, scan
 from schemas.codec import ARROW, Decoder
 from schemas.columns import RawBatch
 from schemas.event_types import SENSOR_READING

@@ -209,6 +209,7 @@ def _tell(gateway: Gateway, interrupted: bool, json: bool, topic: str) -> None:
         "passed_on": counts.passed_on,
         "delivered": counts.delivered,
         "dropped": counts.dropped,
+        "damaged_bytes": gateway.damaged,
         "on_disk": left,
         "problem": problem,
         "interrupted": interrupted,
@@ -218,6 +219,8 @@ def _tell(gateway: Gateway, interrupted: bool, json: bool, topic: str) -> None:
         lines.append(f"{counts.passed_on} lines were no readings and were passed on as they came")
     if counts.dropped:
         lines.append(f"{counts.dropped} rows were let go of because the spool was full")
+    if gateway.damaged:
+        lines.append(f"{gateway.damaged} bytes on disk were damaged and could not be sent")
     if left:
         lines.append(
             "the rest is on disk and goes with the next run of this name"
@@ -226,7 +229,7 @@ def _tell(gateway: Gateway, interrupted: bool, json: bool, topic: str) -> None:
     sending.summarise(facts, lines, json)
     if interrupted:
         raise typer.Exit(sending.EXIT_INTERRUPTED)
-    if left or counts.dropped:
+    if left or counts.dropped or gateway.damaged:
         raise typer.Exit(sending.EXIT_FAILED)
     if counts.passed_on:
         raise typer.Exit(sending.EXIT_REJECTED)
