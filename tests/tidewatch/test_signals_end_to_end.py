@@ -64,7 +64,7 @@ def final_states(bootstrap: str, source: str, received: int) -> dict[str, Signal
     """Wait for the refresh of all pairs when the partition fell idle, and return the latest states."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
-        states = latest_states((None, value) for value in read(bootstrap, f"{source}.out", 0, 60))
+        states = latest_states((None, value) for value in read(bootstrap, f"{source}.out", 0))
         if states and all(state.received == received for state in states.values()):
             return states
         time.sleep(0.5)
