@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import psutil
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -99,7 +100,10 @@ def drain(
 
 def owned(admin: AdminClient, app: str) -> int:
     """Return how many members of an app own partitions."""
-    description = admin.describe_consumer_groups([app])[app].result(30)
+    try:
+        description = admin.describe_consumer_groups([app])[app].result(10)
+    except (KafkaException, TimeoutError):  # before the first worker there is no group
+        return 0
     return sum(bool(m.assignment and m.assignment.topic_partitions) for m in description.members)
 
 
