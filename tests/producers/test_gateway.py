@@ -186,7 +186,8 @@ def test_what_the_broker_refuses_is_sent_once_it_takes_it_and_nothing_overtakes_
 def set_largest(kafka: Kafka, topic: str, size: int) -> None:
     change = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[change])
-    for future in AdminClient(kafka.connection).incremental_alter_configs([resource]).values():
+    admin = AdminClient(kafka.connection)  # held until it is done
+    for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)
 
 
