@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 from confluent_kafka import KafkaError
@@ -13,7 +14,7 @@ from confluent_kafka import KafkaError
 from schemas.columns import RawBatch
 from schemas.packed import Packed
 from streams.config import EngineConfig
-from streams.intake import Event, Intake, Records, Settings, Source, open_intake
+from streams.intake import Arrival, Event, Intake, Records, Settings, Source, open_intake
 
 UNREADABLE = frozenset(
     {
@@ -176,17 +177,22 @@ class Fetcher:
         return sum(feed.buffered for feed in self._feeds.values())
 
     def _fetch(self) -> None:
-        for arrival in self._intake.consume(self._config.fetch_records, self._config.fetch_wait):
+        arrivals = list(self._intake.consume(self._config.fetch_records, self._config.fetch_wait))
+        newest = {arrival.source: arrival for arrival in arrivals if isinstance(arrival, Records)}
+        ends = {arrival.source: arrival.offset for arrival in arrivals if _is_end(arrival)}
+        for arrival in arrivals:
             feed = self._feeds.get(arrival.source)
             if feed is None:
                 continue
             if isinstance(arrival, Records):
-                self._records(feed, arrival)
-            else:
+                # The end goes with the last records before it, rather than as a delivery of its own.
+                last = newest[arrival.source] is arrival
+                self._records(feed, arrival, ends.get(arrival.source) if last else None)
+            elif not _is_end(arrival) or arrival.source not in newest:
                 self._event(feed, arrival)
 
     def _event(self, feed: _Feed, event: Event) -> None:
-        if event.code == KafkaError._PARTITION_EOF:
+        if _is_end(event):
             reached = max(feed.next, event.offset)
             batch = _empty(event.source, feed.next, reached)
             feed.next = reached
@@ -195,13 +201,17 @@ class Fetcher:
             batch = _empty(event.source, feed.next, feed.next)
             self._deliver(Delivery(feed.ticket, batch, 0, error=event.text))
 
-    def _records(self, feed: _Feed, records: Records) -> None:
+    def _records(self, feed: _Feed, records: Records, end: int | None) -> None:
+        """Deliver records, and with them that the partition ends at offset ``end``, unless they lie beyond it."""
         n = len(records.offsets)
         if int(records.offsets[0]) < feed.next:  # librdkafka went back, after a pause for example
             self._intake.unassign(records.source)
             self._intake.assign(records.source, feed.next)
             return
         next_ = int(records.offsets[-1]) + 1
+        at_end = end is not None and end >= next_
+        if end is not None and at_end:
+            next_ = end
         batch = RawBatch(
             *records.source,
             start=feed.next,
@@ -220,7 +230,11 @@ class Fetcher:
         if not feed.paused and (full or self._buffered() > self._config.worker_buffer_bytes):
             feed.paused = True
             self._intake.pause(records.source)
-        self._deliver(Delivery(feed.ticket, batch, size))
+        self._deliver(Delivery(feed.ticket, batch, size, at_end))
+
+
+def _is_end(arrival: Arrival) -> TypeGuard[Event]:
+    return isinstance(arrival, Event) and arrival.code == KafkaError._PARTITION_EOF
 
 
 def _bytes(values: Sequence[bytes | None]) -> int:

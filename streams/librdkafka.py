@@ -16,6 +16,7 @@ from typing import Any
 
 import confluent_kafka
 import numpy as np
+from confluent_kafka import KafkaError
 
 from schemas.codec import ARROW, JSON
 from schemas.packed import Packed, address_of
@@ -98,7 +99,7 @@ class NativeIntake:
         self._with_list(self._library.rd_kafka_resume_partitions, source)
 
     def consume(self, limit: int, wait: float) -> Iterator[Arrival]:
-        """Wait for up to ``limit`` records and yield them by partition, with events at their place."""
+        """Wait for up to ``limit`` records and yield them by partition, with events at their place and ends of partitions last."""
         if len(self._pointers) < limit:
             self._pointers = np.empty(limit, np.int64)
         count = self._library.rd_kafka_consume_batch_queue(
@@ -106,7 +107,7 @@ class NativeIntake:
         )
         messages = self._pointers[: max(count, 0)]
         try:
-            yield from self._arrivals(messages)
+            yield from self._arrivals(self._kernel.ends_last(messages.copy(), KafkaError._PARTITION_EOF))
         finally:
             self._kernel.destroy(messages)
 

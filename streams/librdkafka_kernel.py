@@ -71,6 +71,36 @@ def sort(messages: Any) -> Any:
 
 
 @compiled
+def ends_last(messages: Any, end: int) -> Any:
+    """Return the messages with the ends of partitions (error ``end``) behind all others; an end that reading went past is left out.
+
+    A partition that is read as fast as it is written ends again and again within a batch, and each end would cut the batch in two.
+    """
+    n = len(messages)
+    ordered = np.empty(n, np.int64)
+    seen = np.empty((MOST, 2), np.int64)
+    known, low, high = 0, n, 0
+    for i in range(n - 1, -1, -1):
+        message = messages[i]
+        topic, partition = int64_at(message + _TOPIC), int32_at(message + _PARTITION)
+        place = 0
+        while place < known and (seen[place, 0] != topic or seen[place, 1] != partition):
+            place += 1
+        if int32_at(message + _ERROR) == end:
+            if place < known:
+                continue
+            ordered[high] = message
+            high += 1
+        else:
+            low -= 1
+            messages[low] = message
+        if place == known and known < MOST:
+            seen[known, 0], seen[known, 1] = topic, partition
+            known += 1
+    return np.concatenate((messages[low:], ordered[:high]))
+
+
+@compiled
 def _kind(message: int, scratch: int, names: int) -> int:
     """Return what the content-type header says; ``names`` is where the three texts below lie."""
     if _headers(message, scratch) != 0:

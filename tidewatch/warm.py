@@ -60,7 +60,7 @@ def _warm_fetching() -> None:
     from streams import librdkafka_kernel as kernel
 
     nothing = np.empty(0, np.int64)
-    group, _, _, count, _ = kernel.sort(nothing)
+    group, _, _, count, _ = kernel.sort(kernel.ends_last(nothing, 0))
     kernel.pack(nothing, group, np.zeros((count, kernel.COLUMNS), np.int64))
     kernel.destroy(nothing)
 
