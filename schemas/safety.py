@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,9 @@ ReportStatus = Literal["active", "entered-in-error"]
 Sex = Literal["female", "male", "unknown"]
 SignalStep = Literal["open", "strengthened", "weakened", "closed"]
 Judgement = Literal["reviewed", "confirmed", "refuted"]
+
+DISPOSITIONS: Final = "pharma.signal.disposition.v1"
+"""The topic of what analysts say of a pair; named here, as the command line needs it without the catalogue."""
 
 
 class SafetyReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):

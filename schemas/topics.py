@@ -15,7 +15,7 @@ from schemas.contributions import Contribution
 from schemas.deadletters import dead_letter_topic
 from schemas.event_types import HOSPITAL_EVENT, SENSOR_READING, EventType
 from schemas.results import Alert, ReplayedLetter, WindowSummary
-from schemas.safety import Disposition, SafetyReport, SignalChange, SignalState
+from schemas.safety import DISPOSITIONS, Disposition, SafetyReport, SignalChange, SignalState
 from schemas.shapes import Barycenter, ShapeForecast, SiteShape
 
 Partitioner = Literal["murmur2", "source"]
@@ -109,7 +109,6 @@ def _days(days: int) -> timedelta:
     return timedelta(days=days)
 
 
-DISPOSITIONS: Final = "pharma.signal.disposition.v1"
 RULES_TOPIC: Final = "tidewatch.rule.change.v1"
 
 # name, role, what a record holds, key, partitioner, retention

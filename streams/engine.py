@@ -26,6 +26,7 @@ from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
 from streams.metrics import Metrics
 from streams.preflight import check_unchanged
+from streams.structs import settle
 from streams.unit import Parked, Unit
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Engine:
         metrics: Metrics,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
+        settle()
         self.config = config
         self.stages = stages
         self.arrivals: asyncio.Queue[Delivery] = asyncio.Queue()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.topics import DISPOSITIONS
+from schemas.safety import DISPOSITIONS
 from tidewatch.cli.shared import Json, connection, console, explained, fail, print_json, say
 from tidewatch.cli.signal_records import STATES, day, records_of
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.topics import DISPOSITIONS
+from schemas.safety import DISPOSITIONS
 from tidewatch.cli.dispositions import read_dispositions
 from tidewatch.cli.shared import Json, console, fail, say
 from tidewatch.cli.signal_records import CHANGES, STATES, day, number, records_of

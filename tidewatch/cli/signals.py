@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from schemas.topics import DISPOSITIONS
+from schemas.safety import DISPOSITIONS
 from tidewatch.cli import dispositions, signal_explain, signal_sources
 from tidewatch.cli.dispositions import read_dispositions
 from tidewatch.cli.shared import Json, JsonLines, connection, console, explained, say, stop_event
