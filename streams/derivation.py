@@ -11,13 +11,13 @@ from functools import partial
 import msgspec
 
 from schemas.clinical import ClinicalFact
-from schemas.columns import Columns, RawBatch, Rejected
-from schemas.deadletters import headers_for
+from schemas.columns import Columns, RawBatch
 from schemas.errors import ErrorCode
 from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SafetyReport
 from schemas.wire_fhir import decode_fhir
 from streams.blocks import Changes, cut, joined
+from streams.burial import buried, rejected
 from streams.config import Stage
 from streams.monitoring import Monitored
 from streams.signals.cohort import Stretch, union
@@ -27,6 +27,7 @@ from streams.watermark import BEGINNING, SILENT
 DAY = 86_400_000
 _YEAR = 365.25 * DAY
 MAX_CODES = 50_000
+NEVER_SEEN = "entered in error, but nothing of that id is known"
 """How many codes the rule that applies is remembered for, lest made-up codes fill the memory."""
 
 
@@ -150,14 +151,11 @@ class DeriveTask:
 
     def process(self, columns: Columns) -> list[Output]:
         """Take the next facts and return the reports that come of them."""
-        outputs = [
-            Output("dead", bad.key, bad.value, headers_for(bad, columns.topic, columns.partition, "decode"))
-            for bad in columns.rejected
-        ]
+        outputs = rejected(columns)
         fact = columns.labels["fact"]
         for i, code in enumerate(fact.codes.tolist()):
             if not self._take(fact.values[code], outputs):
-                outputs.append(_unknown(columns, i))
+                outputs.append(buried(columns, i, ErrorCode.UNKNOWN_REFERENCE, NEVER_SEEN, "process"))
         return outputs
 
     def advance(self, position: int, watermark: int) -> list[Output]:
@@ -361,10 +359,3 @@ class DeriveTask:
             packed, type=tuple[int, int, int, dict[str, Known]]
         )
         self._changes.begin(blocks)
-
-
-def _unknown(columns: Columns, i: int) -> Output:
-    key, raw = columns.raw(i)
-    detail = "entered in error, but nothing of that id is known"
-    bad = Rejected(int(columns.offset[i]), int(columns.row[i]), ErrorCode.UNKNOWN_REFERENCE, detail, key, raw)
-    return Output("dead", key, raw, headers_for(bad, columns.topic, columns.partition, "process"))

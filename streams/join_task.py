@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from schemas.columns import Columns, Rejected
+from schemas.columns import Columns
 from schemas.contributions import Progress
-from schemas.deadletters import headers_for
 from schemas.errors import ErrorCode
 from schemas.joins import Fields, Joined, Shuffled, SideRow
 from streams.blocks import Changes, cut, joined
+from streams.burial import buried, rejected
 from streams.task import Blocks, Output
 from streams.watermark import BEGINNING, watermarks
 
@@ -51,10 +51,7 @@ class ForwardTask:
 
     def process(self, columns: Columns) -> list[Output]:
         """Take the next rows and return what they cause, in order."""
-        outputs = [
-            Output("dead", bad.key, bad.value, headers_for(bad, columns.topic, columns.partition, "decode"))
-            for bad in columns.rejected
-        ]
+        outputs = rejected(columns)
         if not len(columns):
             return outputs
         after = watermarks(self._watermark, columns.event_time, self._out_of_orderness)
@@ -171,10 +168,7 @@ class JoinTask:
             try:
                 shuffled = self._decoder.decode(value)
             except msgspec.MsgspecError as error:
-                bad = Rejected(int(columns.offset[i]), 0, ErrorCode.MALFORMED, str(error), key, value)
-                outputs.append(
-                    Output("dead", key, value, headers_for(bad, columns.topic, columns.partition, "decode"))
-                )
+                outputs.append(buried(columns, i, ErrorCode.MALFORMED, str(error), "decode"))
                 continue
             if shuffled.join != self._name:
                 continue

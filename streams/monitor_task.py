@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from schemas.columns import Columns, Rejected
-from schemas.deadletters import headers_for
+from schemas.columns import Columns
 from schemas.errors import ErrorCode
 from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SignalChange, SignalState
 from streams.blocks import Changes, cut, joined
+from streams.burial import buried
 from streams.monitoring import MONITOR_VERSION, Monitored, MonitorPipeline
 from streams.signals.calibration import Null, calibrated_p, fit_null
 from streams.signals.cohort import Cohort
@@ -60,14 +60,12 @@ class MonitorTask:
     def process(self, columns: Columns) -> list[Output]:
         """Take the next updates and return what looks found."""
         outputs: list[Output] = []
-        for i, offset in enumerate(columns.offset.tolist()):
-            key, value = columns.raw(i)
+        for i in range(len(columns)):
+            _, value = columns.raw(i)
             try:
                 update = self._read(value)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                bad = Rejected(offset, 0, ErrorCode.MALFORMED, str(error), key, value)
-                headers = headers_for(bad, columns.topic, columns.partition, "decode")
-                outputs.append(Output("dead", key, value, headers))
+                outputs.append(buried(columns, i, ErrorCode.MALFORMED, str(error), "decode"))
                 continue
             if update.population == self._pipeline.population:
                 self._take(update, outputs)

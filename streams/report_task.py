@@ -13,13 +13,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.columns import Columns, Rejected
-from schemas.deadletters import headers_for
+from schemas.columns import Columns
 from schemas.draft import Vocabulary
 from schemas.errors import ErrorCode
 from schemas.safety import SignalState
 from schemas.wire_reports import ReportRow
 from streams.blocks import Changes, cut, joined
+from streams.burial import buried, letter
 from streams.reports import ReportPipeline
 from streams.signal_book import SignalBook, strength_of
 from streams.signals.contingency import Contingency
@@ -33,6 +33,7 @@ from streams.task import PRIOR_FITTED, Blocks, Output
 from streams.watermark import BEGINNING
 
 STATE_FORMAT = 2
+NEVER_SEEN = "entered in error, but no such report is known"
 # The tenth and the last of these bounds are open: a baby of days, and everyone from 85.
 AGE_BANDS = (1, 2, 12, 18, 45, 65, 75, 85)
 TALLIES = (
@@ -101,11 +102,11 @@ class ReportTask:
         column = columns.labels["report"]
         for i, (code, offset) in enumerate(zip(column.codes.tolist(), columns.offset.tolist(), strict=True)):
             while waiting is not None and waiting.offset < offset:
-                outputs.append(_buried(waiting, columns, "decode"))
+                outputs.append(letter(waiting, columns, "decode"))
                 waiting = next(bad, None)
             self._take(column.values[code], i, columns, outputs)
         if waiting is not None:
-            outputs += [_buried(rejected, columns, "decode") for rejected in chain([waiting], bad)]
+            outputs += [letter(rejected, columns, "decode") for rejected in chain([waiting], bad)]
         return outputs
 
     def advance(self, position: int, watermark: int) -> list[Output]:
@@ -130,7 +131,7 @@ class ReportTask:
             change = self._ledger.retract(key, report.version, time)
             self._tally[change.outcome] += 1
             if change.outcome == "unknown":
-                outputs.append(_unknown(columns, i))
+                outputs.append(buried(columns, i, ErrorCode.UNKNOWN_REFERENCE, NEVER_SEEN, "process"))
             self._apply(change.before, change.after, time)
         else:
             self._count(key, row, i, columns, outputs)
@@ -412,17 +413,6 @@ def _optional(values: Floats) -> list[float | None]:
 
 def _of(prior: Prior | None) -> list[float] | None:
     return None if prior is None else [prior.alpha1, prior.beta1, prior.alpha2, prior.beta2, prior.p]
-
-
-def _buried(bad: Rejected, columns: Columns, stage: str) -> Output:
-    return Output("dead", bad.key, bad.value, headers_for(bad, columns.topic, columns.partition, stage))
-
-
-def _unknown(columns: Columns, i: int) -> Output:
-    key, raw = columns.raw(i)
-    detail = "entered in error, but no such report is known"
-    bad = Rejected(int(columns.offset[i]), int(columns.row[i]), ErrorCode.UNKNOWN_REFERENCE, detail, key, raw)
-    return _buried(bad, columns, "process")
 
 
 def _flagged(columns: Columns, i: int, flag: str) -> Output:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import msgspec
 import numpy as np
 
-from schemas.columns import Columns, Rejected
+from schemas.columns import Columns
 from schemas.contributions import Contribution, Partial, Progress
-from schemas.deadletters import headers_for
 from schemas.errors import ErrorCode
 from streams.blocks import Changes, cut, joined
+from streams.burial import buried
 from streams.extras import Value, values_of
 from streams.frames import Firing
 from streams.groups import Groups
@@ -84,9 +84,7 @@ class RollUpTask:
             try:
                 contribution = self._decoder.decode(value)
             except msgspec.MsgspecError as error:
-                bad = Rejected(int(columns.offset[row]), 0, ErrorCode.MALFORMED, str(error), key, value)
-                headers = headers_for(bad, columns.topic, columns.partition, "decode")
-                outputs.append(Output("dead", key, value, headers))
+                outputs.append(buried(columns, row, ErrorCode.MALFORMED, str(error), "decode"))
                 continue
             if contribution.pipeline != self._pipeline.name:
                 continue

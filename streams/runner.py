@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from schemas.columns import Columns, RawBatch, Rejected
-from schemas.deadletters import headers_for
+from schemas.columns import Columns, RawBatch
 from schemas.errors import ErrorCode
+from streams.burial import buried
 from streams.checkpoint import Control, Restored
 from streams.config import Stage
 from streams.cuts import cut_at_offset, cut_at_row, without_rows
@@ -199,11 +199,8 @@ class StageRunner:
         self.task.restore(state)
 
     def _bury(self, bad: Columns, error: Exception) -> Output:
-        offset, row = int(bad.offset[0]), int(bad.row[0])
-        key, value = bad.raw(0)
-        self.controls.append(Control(bad.topic, offset, "skip", row=row))
-        rejected = Rejected(offset, row, ErrorCode.PROCESSING, repr(error)[:500], key, value)
-        return Output("dead", key, value, headers_for(rejected, bad.topic, bad.partition, "process"))
+        self.controls.append(Control(bad.topic, int(bad.offset[0]), "skip", row=int(bad.row[0])))
+        return buried(bad, 0, ErrorCode.PROCESSING, repr(error)[:500], "process")
 
 
 def _tally(task: Task) -> Mapping[str, int]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from schemas.columns import Columns, Rejected
-from schemas.deadletters import headers_for
+from schemas.columns import Columns
 from schemas.errors import ErrorCode
 from schemas.results import WindowSummary
 from schemas.shapes import Barycenter, ShapeForecast, SiteShape
 from streams.blocks import Changes, cut, joined
+from streams.burial import buried
 from streams.distributions.quantile_function import QuantileFunction
 from streams.distributions.sources import of_row
 from streams.groups import name_of
@@ -67,9 +67,7 @@ class ShapeTask:
                     continue
                 self._check(summary)
             except (msgspec.MsgspecError, ValueError) as error:
-                bad = Rejected(offset, 0, ErrorCode.MALFORMED, str(error), key, value)
-                headers = headers_for(bad, columns.topic, columns.partition, "decode")
-                outputs.append(Output("dead", key, value, headers))
+                outputs.append(buried(columns, row, ErrorCode.MALFORMED, str(error), "decode"))
                 continue
             if summary.end <= self._watermark:
                 fields = {"partition": columns.partition, "offset": offset, "watermark": self._watermark}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import Columns
-from schemas.deadletters import headers_for
+from streams.burial import rejected
 from streams.pipeline import Pipeline, SourceWatermark
 from streams.task import Blocks, Output
 from streams.trace import Trace
@@ -45,10 +45,7 @@ class SourcedTask:
 
     def process(self, columns: Columns) -> list[Output]:
         """Take the next rows and return what they cause, in order."""
-        outputs = [
-            Output("dead", bad.key, bad.value, headers_for(bad, columns.topic, columns.partition, "decode"))
-            for bad in columns.rejected
-        ]
+        outputs = rejected(columns)
         if not len(columns):
             return outputs
         after = watermarks(self._furthest, columns.event_time, self._pipeline.out_of_orderness_ms)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import Columns
-from schemas.deadletters import headers_for
 from schemas.panes import PaneRows
 from streams.blocks import Changes, cut, joined
+from streams.burial import rejected
 from streams.contributions import Contributions
 from streams.exact import ExactWindow
 from streams.extras import Extras
@@ -68,13 +68,9 @@ class WindowTask:
 
     def process(self, columns: Columns) -> list[Output]:
         """Take the next rows and return what they cause, in order."""
-        outputs = [
-            Output("dead", bad.key, bad.value, headers_for(bad, columns.topic, columns.partition, "decode"))
-            for bad in columns.rejected
-        ]
         trace = Trace()
         self.take(columns, trace)
-        return outputs + trace.outputs
+        return rejected(columns) + trace.outputs
 
     def take(self, columns: Columns, trace: Trace) -> None:
         """Take the next rows and add what they cause, without the letters of rejected records."""
