@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
 from schemas.safety import Disposition
-from sinks.signals import Keyed
+from sinks.signals import Keyed, latest
 
 
 def latest_dispositions(records: Iterable[Keyed]) -> dict[str, Disposition]:
-    """Return the last judgement of every pair by its id, from keys and values of records in order; no value takes one back."""
-    decode = msgspec.json.Decoder(Disposition).decode
-    found: dict[str, Disposition] = {}
-    for key, value in records:
-        if value:
-            disposition = decode(value)
-            found[disposition.id] = disposition
-        else:
-            found.pop((key or b"").decode(), None)
-    return found
+    """Return the last judgement of every pair by its id, as ``latest`` does."""
+    return latest(records, Disposition)
 
 
 def told(disposition: Disposition | None, n: int) -> str:

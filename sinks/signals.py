@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -83,17 +83,33 @@ _TOLD = (
 Keyed = tuple[bytes | None, bytes | None]
 
 
-def latest_states(records: Iterable[Keyed]) -> dict[str, SignalState]:
-    """Return the last state of every pair by its id, from keys and values of records in order; no value takes a state back."""
-    decode = msgspec.json.Decoder(SignalState).decode
-    found: dict[str, SignalState] = {}
+class Named(Protocol):
+    """What is kept by its ``id``, the key of its records."""
+
+    @property
+    def id(self) -> str:
+        """What it is kept by."""
+
+
+N = TypeVar("N", bound=Named)
+
+
+def latest(records: Iterable[Keyed], kind: type[N]) -> dict[str, N]:
+    """Return the last value of every id, from keys and values of records in order; a record without value takes one back."""
+    decode = msgspec.json.Decoder(kind).decode
+    found: dict[str, N] = {}
     for key, value in records:
         if value:
-            state = decode(value)
-            found[state.id] = state
+            newest = decode(value)
+            found[newest.id] = newest
         else:
             found.pop((key or b"").decode(), None)
     return found
+
+
+def latest_states(records: Iterable[Keyed]) -> dict[str, SignalState]:
+    """Return the last state of every pair by its id, as ``latest`` does."""
+    return latest(records, SignalState)
 
 
 def changes(values: Iterable[bytes | None]) -> list[SignalChange]:
