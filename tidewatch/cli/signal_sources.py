@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tidewatch.cli.shared import Json, connection, explained, fail, say
+from tidewatch.cli.shared import Json, connection, explained, fail, print_json, say
 
 REPORTS = "pharma.report.received.v1"
 RESOURCES = "hospital.fhir.resource.v1"
@@ -37,7 +37,6 @@ def replay(
     from producers.loader import load
     from producers.reports import ReportColumns, encoded, report_rows, safety_reports
     from tidewatch.cli import sending
-    from tidewatch.cli.shared import print_json
 
     columns = ReportColumns(report, drug, event)
     try:
@@ -47,10 +46,7 @@ def replay(
             counts = load(connection(), topic, encoded(reports, sent))
     except (SourceError, UndeliveredError) as error:
         fail(error)
-    if json:
-        print_json({"topic": topic, "delivered": counts.delivered})
-    else:
-        say(f"{counts.delivered} reports delivered to {topic}")
+    _tell(counts.delivered, "reports", topic, json)
 
 
 def fhir(
@@ -68,7 +64,6 @@ def fhir(
     from producers.errors import ProducerError
     from producers.loader import load
     from producers.pseudonyms import Pseudonyms, pseudonymised
-    from tidewatch.cli.shared import print_json
 
     try:
         pseudonyms = Pseudonyms.from_environment()
@@ -82,10 +77,7 @@ def fhir(
             counts = load(connection(), topic, records)
     except (ProducerError, OSError) as error:
         fail(error)
-    if json:
-        print_json({"topic": topic, "delivered": counts.delivered})
-    else:
-        say(f"{counts.delivered} resources delivered to {topic}")
+    _tell(counts.delivered, "resources", topic, json)
 
 
 def e2b(
@@ -104,7 +96,6 @@ def e2b(
     from producers.errors import ProducerError
     from producers.loader import load
     from producers.pseudonyms import KEY_VARIABLE, Pseudonyms
-    from tidewatch.cli.shared import print_json
 
     try:
         pseudonyms = Pseudonyms.from_environment() if os.environ.get(KEY_VARIABLE) else None
@@ -114,10 +105,7 @@ def e2b(
             counts = load(connection(), topic, records)
     except (ProducerError, OSError) as error:
         fail(error)
-    if json:
-        print_json({"topic": topic, "delivered": counts.delivered})
-    else:
-        say(f"{counts.delivered} reports delivered to {topic}")
+    _tell(counts.delivered, "reports", topic, json)
 
 
 def omop(
@@ -142,7 +130,6 @@ def send_omop(folder: Path, source: str, topic: str, json: bool) -> None:
     from producers.loader import load
     from producers.omop import omop_records
     from producers.pseudonyms import Pseudonyms
-    from tidewatch.cli.shared import print_json
 
     try:
         records = omop_records(folder, source, Pseudonyms.from_environment())
@@ -150,10 +137,14 @@ def send_omop(folder: Path, source: str, topic: str, json: bool) -> None:
             counts = load(connection(), topic, records)
     except ProducerError as error:
         fail(error)
+    _tell(counts.delivered, "resources", topic, json)
+
+
+def _tell(delivered: int, what: str, topic: str, json: bool) -> None:
     if json:
-        print_json({"topic": topic, "delivered": counts.delivered})
+        print_json({"topic": topic, "delivered": delivered})
     else:
-        say(f"{counts.delivered} resources delivered to {topic}")
+        say(f"{delivered} {what} delivered to {topic}")
 
 
 def _documents(file: Path) -> list[bytes]:
