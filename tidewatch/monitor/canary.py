@@ -17,6 +17,7 @@ from schemas.canary import Canary, CanarySeen
 from schemas.metrics import CANARY_AGE, CANARY_SENT
 from schemas.topics import CANARIES, CANARIES_SEEN
 from tidewatch.monitor.exposition import Family
+from tidewatch.monitor.following import follower
 
 FORGOTTEN_AFTER: Final = 3_600.0
 """Seconds without a canary after which an app is taken to be gone for good; as long as the topic remembers."""
@@ -78,16 +79,7 @@ class CanaryRunner(threading.Thread):
 
     def run(self) -> None:
         """Send and follow until stopped."""
-        consumer = Consumer(
-            {
-                "log_level": 3,
-                **self._connection,
-                "group.id": "tidewatch-monitor",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-            }
-        )
+        consumer = follower(self._connection, {"fetch.wait.max.ms": 100})
         producer = Producer({"log_level": 3, **librdkafka_settings(self._connection, _LIMITS)})
         try:
             self._work(consumer, producer)

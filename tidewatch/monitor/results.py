@@ -24,6 +24,7 @@ from schemas.metrics import (
 from schemas.results import Alert, WindowSummary
 from schemas.safety import SignalChange, SignalState
 from tidewatch.monitor.exposition import Family
+from tidewatch.monitor.following import follower
 from tidewatch.monitor.signals import SignalsExporter
 from tidewatch.monitor.site_values import EDGES, LEVELS, SiteValues, by_quantity
 
@@ -113,15 +114,7 @@ class ResultsFollower(threading.Thread):
 
     def run(self) -> None:
         """Follow the topics until stopped."""
-        consumer = Consumer(
-            {
-                "log_level": 3,
-                **self._connection,
-                "group.id": "tidewatch-monitor",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-            }
-        )
+        consumer = follower(self._connection)
         try:
             self._assign(consumer)
             while not self._stopping.is_set():
