@@ -158,6 +158,9 @@ class WindowTask:
         here = columns.take(rows, columns.start, columns.next)
         keep = self._kept(here)
         late, counts = self._frames.judge(time, before, partial(self._groups.find, here))
+        if self._pipeline.begins_ms is not None:  # lateness allowed reaches into windows that the other topic owns
+            foreign = time < self._pipeline.begins_ms
+            late, counts = late | foreign, counts & ~foreign
         self._late(here, late & keep, before, begin, trace)
         used = np.flatnonzero(keep & counts)
         self._use(here, value[rows], time, before, after, used)

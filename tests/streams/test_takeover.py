@@ -30,6 +30,12 @@ def test_rows_count_once_whenever_producers_switch(rows: list[Row], switch: int,
     assert not {s.id for s in summaries(run(WindowTask(new), new_rows)) if s.start < CUT}
 
 
+def test_lateness_allowed_does_not_reach_into_the_windows_of_the_topic_before() -> None:
+    outputs = run(WindowTask(pipeline(8, begins_ms=CUT)), [("a", 50, 0.0), ("a", 61, 1.0)])
+    assert [s.start for s in summaries(outputs)] == [60]
+    assert [output.kind for output in outputs].count("late") == 1
+
+
 def run(task: WindowTask, rows: list[Row]) -> list[Output]:
     return (task.process(columns(rows)) if rows else []) + task.advance(len(rows), 10_000)
 
