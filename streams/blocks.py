@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
 
 from streams.task import Blocks
 
 BLOCK = 400_000
+TOGETHER = 8
+"""So many small changes in a row are written as one."""
 
 
 def cut(kind: str, parts: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -25,6 +30,108 @@ def joined(blocks: Mapping[str, bytes], kind: str) -> dict[str, bytes]:
     for block in sorted(name for name in blocks if name.startswith(f"{kind}/")):
         whole.setdefault(block.split("/")[1], []).append(blocks[block])
     return {name: b"".join(pieces) for name, pieces in whole.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What is to be kept of an entry of the state: ``whole``, in place of all before, or what to add to that; in order."""
+
+    parts: list[bytes]
+    whole: bool
+
+
+class Runs:
+    """Entries of the state as blocks ``kind/entry/run-piece``: what changes is appended, never what it changes rewritten.
+
+    A run holds one or more parts. Of small ones ``TOGETHER`` make a larger one, those another, so that there are few blocks and a
+    part is written about once for each power of ``TOGETHER`` in their number.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._entries: dict[str, _Entry] = {}
+
+    def since(self, saved: Mapping[str, Saved], alive: Iterable[str], *, full: bool) -> Blocks:
+        """Return the blocks to write (None: gone) for what was saved; only entries that are ``alive`` are kept."""
+        blocks: Blocks = {}
+        if full:
+            self._entries = {}
+        for name in self._entries.keys() - set(alive):
+            blocks |= dict.fromkeys(self._entries.pop(name).blocks)
+        for name, what in saved.items():
+            entry = self._entries.get(name)
+            if entry is not None and what.whole:
+                blocks |= dict.fromkeys(entry.blocks)
+                entry = None
+            if entry is None:
+                entry = self._entries[name] = _Entry(f"{self._kind}/{name}")
+            for part in what.parts:
+                blocks |= entry.append(part)
+        return blocks
+
+    def read(self, blocks: Mapping[str, bytes]) -> dict[str, list[bytes]]:
+        """Take the blocks there are for known, and return the parts of each entry in their order."""
+        self._entries = {}
+        pieces: dict[str, dict[int, list[bytes]]] = {}
+        for block in sorted(name for name in blocks if name.startswith(f"{self._kind}/")):
+            _, name, place = block.split("/")
+            number = int(place.split("-")[0])
+            pieces.setdefault(name, {}).setdefault(number, []).append(blocks[block])
+            entry = self._entries.setdefault(name, _Entry(f"{self._kind}/{name}"))
+            entry.blocks.append(block)
+            entry.next = number + 1
+        return {
+            name: [part for run in runs.values() for part in _DECODE(b"".join(run))]
+            for name, runs in pieces.items()
+        }
+
+
+_DECODE = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+@dataclass(slots=True)
+class _Run:
+    number: int
+    level: int
+    parts: list[bytes]
+    blocks: list[str] = field(default_factory=list)
+
+    @property
+    def small(self) -> bool:
+        return sum(map(len, self.parts)) <= BLOCK // TOGETHER
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The runs of one entry; ``_open`` are the latest ones, which are still small enough to be put together."""
+
+    name: str
+    blocks: list[str] = field(default_factory=list)
+    next: int = 0
+    _open: list[_Run] = field(default_factory=list)
+
+    def append(self, part: bytes) -> Blocks:
+        run = _Run(self.next, 0, [part])
+        self.next += 1
+        blocks: Blocks = {}
+        while run.small and len(before := self._alike(run)) == TOGETHER - 1:
+            del self._open[-len(before) :]
+            gone = [block for each in before for block in each.blocks]
+            blocks |= dict.fromkeys(gone)
+            self.blocks = [block for block in self.blocks if block not in set(gone)]
+            run = _Run(before[0].number, run.level + 1, [p for each in (*before, run) for p in each.parts])
+        # What comes after a run that stays as it is must not be put before it.
+        self._open = [*self._open, run] if run.small else []
+        data = msgspec.msgpack.encode(run.parts)
+        pieces = [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+        run.blocks = [f"{self.name}/{run.number:08d}-{i:04d}" for i in range(len(pieces))]
+        self.blocks += run.blocks
+        return blocks | dict(zip(run.blocks, pieces, strict=True))
+
+    def _alike(self, run: _Run) -> list[_Run]:
+        """Return the latest runs of the same level, at most as many as are put together with it."""
+        latest = self._open[-(TOGETHER - 1) :]
+        return [each for each in latest if each.level == run.level]
 
 
 class Changes:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.panes import FLOATS, PaneTable
 from streams import window_kernel as kernel
+from streams.bins import CODE_BITS
 from streams.sketches.fixed_point import Resolution
 from streams.sketches.mapping import Codes, Floats
 from streams.whole import Whole
@@ -50,7 +51,6 @@ class ExactWindow(Window):
 
     def merge(self, group: NDArray[np.int32], table: PaneTable, panes: NDArray[np.intp]) -> None:
         """Add panes of a table to groups, shape (k,) each."""
-        self._compact()
         self._admit(group, np.zeros(len(group)))
         whole, low, high, count, begin, end = (
             table.integers[name][panes]
@@ -64,7 +64,7 @@ class ExactWindow(Window):
         if self.fired:
             self._columns["late"][self._slots[group]] = 1
         which, codes, counts = table.bins(panes)
-        self._add_bins((group.astype(np.int64)[which] << 16) | codes, counts)
+        self._bins.note((group.astype(np.int64)[which] << CODE_BITS) | codes, counts)
 
     def panes(self) -> tuple[NDArray[np.int32], PaneTable]:
         """Return the content as panes, and the group of each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.panes import PaneTable
+from streams.blocks import Saved
 from streams.exact import ExactWindow
 from streams.sketches.mapping import Codes, Floats
 from streams.windows import Closed, Window
@@ -81,8 +82,17 @@ class Frames(Protocol):
     def due(self, watermark: int) -> Iterator[Firing]:
         """Give what a watermark makes due, in order of (due, revision, window, group), and let go of what is over."""
 
+    def alive(self) -> Iterable[str]:
+        """Return the names of the windows that are open."""
+
+    def save(self, *, full: bool) -> dict[str, Saved]:
+        """Return the content of each window, or what has changed since the last call; names have no slash."""
+
+    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
+        """Take over the parts of windows, in the order in which they were saved."""
+
     def pack(self) -> dict[str, bytes]:
-        """Return the state as named parts, the same bytes for the same content; names have no slash."""
+        """Return what there is beside the windows as named parts, the same bytes for the same content."""
 
     def unpack(self, parts: Mapping[str, bytes]) -> None:
         """Take over packed parts; none at all is the empty state."""
@@ -154,13 +164,38 @@ class TumblingFrames:
                     late = window.closed(only_late=True)
                     yield Firing.of(when, start, start + self._size, 1, late, window.closed)
 
+    def alive(self) -> Iterable[str]:
+        """Return the starts of the open windows."""
+        return map(str, self._windows)
+
+    def save(self, *, full: bool) -> dict[str, Saved]:
+        """Return each window, or what changed in it, by its start."""
+        return saved(self._windows, full=full)
+
+    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
+        """Take over the windows."""
+        self._windows = loaded(windows, self._make)
+
     def pack(self) -> dict[str, bytes]:
-        """Return one part a window."""
-        return {str(start): self._windows[start].pack() for start in sorted(self._windows)}
+        """Return nothing: there is nothing but windows."""
+        return {}
 
     def unpack(self, parts: Mapping[str, bytes]) -> None:
-        """Take over the windows."""
-        self._windows = {int(name): Window.unpack(packed, self._make) for name, packed in parts.items()}
+        """Take over nothing."""
+
+
+def saved(windows: Mapping[int, Window], *, full: bool) -> dict[str, Saved]:
+    """Save windows by start, in order."""
+    return {str(start): windows[start].save(full=full) for start in sorted(windows)}
+
+
+def loaded(windows: Mapping[str, Sequence[bytes]], make: Callable[[int], Window]) -> dict[int, Window]:
+    """Return windows by start that hold what was saved of each."""
+    found = {int(start): make(int(start)) for start in windows}
+    for start, parts in windows.items():
+        for part in parts:
+            found[int(start)].load(part)
+    return found
 
 
 def exact(window: Window) -> ExactWindow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import gcd
 
 import msgspec
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.panes import PaneTable
-from streams.frames import Bools, Firing, Ints, exact
+from streams.blocks import Saved
+from streams.frames import Bools, Firing, Ints, exact, loaded, saved
 from streams.merging import merged, selected
 from streams.sketches.mapping import Codes, Floats
 from streams.watermark import BEGINNING
@@ -98,22 +99,28 @@ class HoppingFrames:
                 yield self._firing(when, start, revision, groups)
         self._drop(watermark)
 
+    def alive(self) -> Iterable[str]:
+        """Return the starts of the panes."""
+        return map(str, self._panes)
+
+    def save(self, *, full: bool) -> dict[str, Saved]:
+        """Return each pane, or what changed in it, by its start; sums are made anew from the panes."""
+        return saved(self._panes, full=full)
+
+    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
+        """Take over the panes."""
+        self._panes = loaded(windows, self._make)
+
     def pack(self) -> dict[str, bytes]:
-        """Return one part a pane, and the late rows noted; sums are made anew from the panes."""
-        parts = {str(pane): self._panes[pane].pack() for pane in sorted(self._panes)}
+        """Return the late rows noted."""
         late = sorted([pane, group, before] for (pane, group), before in self._late.items())
-        return parts | {"late": msgspec.msgpack.encode([self._fired_to, late])}
+        return {"late": msgspec.msgpack.encode([self._fired_to, late])}
 
     def unpack(self, parts: Mapping[str, bytes]) -> None:
-        """Take over the panes."""
+        """Take over the late rows noted."""
         if parts:
             self._fired_to, late = msgspec.msgpack.decode(parts["late"])
             self._late = {(pane, group): before for pane, group, before in late}
-            self._panes = {
-                int(name): Window.unpack(packed, self._make)
-                for name, packed in parts.items()
-                if name != "late"
-            }
 
     def _ends(self, time: Ints) -> tuple[Ints, Ints]:
         """Return the ends of the first and the last window that hold each time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.panes import PaneTable
+from streams.blocks import Saved
 from streams.frames import Bools, Firing, Ints
 from streams.merging import merged
 from streams.rules.segments import Segments
@@ -95,6 +96,17 @@ class SessionFrames:
             end, start, end, np.zeros(len(over), np.int64), np.ones(len(over), bool), closed, lambda: closed
         )
 
+    def alive(self) -> Iterable[str]:
+        """Return nothing: all is packed together."""
+        return ()
+
+    def save(self, *, full: bool) -> dict[str, Saved]:  # noqa: ARG002
+        """Return nothing: all is packed together."""
+        return {}
+
+    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
+        """Take over nothing."""
+
     def pack(self) -> dict[str, bytes]:
         """Return the sessions renumbered in order of (group, time), so that their history leaves no trace."""
         numbers = [number for group in sorted(self._live) for number in self._live[group]]
@@ -104,14 +116,19 @@ class SessionFrames:
         cells = Window(0)
         cells.put(replace(self._cells.pick(at), group=np.arange(len(at), dtype=np.int32)))
         table = [self._group[at].tobytes(), self._start[at].tobytes(), self._last[at].tobytes()]
-        return {"cells": cells.pack(), "table": msgspec.msgpack.encode(table)}
+        return {
+            "cells": msgspec.msgpack.encode(cells.save(full=True).parts),
+            "table": msgspec.msgpack.encode(table),
+        }
 
     def unpack(self, parts: Mapping[str, bytes]) -> None:
         """Take over the sessions."""
         if not parts:
             return
         group, start, last = msgspec.msgpack.decode(parts["table"])
-        self._cells = Window.unpack(parts["cells"], Window)
+        self._cells = Window(0)
+        for part in msgspec.msgpack.decode(parts["cells"], type=list[bytes]):
+            self._cells.load(part)
         self._group = np.frombuffer(group, np.int32).copy()
         self._start, self._last = np.frombuffer(start, np.int64).copy(), np.frombuffer(last, np.int64).copy()
         self._live = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.columns import Columns
 from schemas.panes import PaneRows
-from streams.blocks import Changes, cut, joined
+from streams.blocks import Changes, Runs, cut, joined
 from streams.burial import rejected
 from streams.contributions import Contributions
 from streams.exact import ExactWindow
@@ -30,7 +30,7 @@ from streams.watch import Watch
 from streams.watermark import BEGINNING, SILENT, watermarks
 from streams.windows import Window
 
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 
 Bools = NDArray[np.bool_]
 
@@ -55,6 +55,8 @@ class WindowTask:
         self._extras = extras_of(pipeline)
         self._rollups = Contributions(pipeline, self._groups, self._mapping, partition, self._extras)
         self._changes = Changes()
+        self._runs = Runs("window")
+        self._groups_saved = 0
 
     @property
     def watermark(self) -> int:
@@ -158,7 +160,9 @@ class WindowTask:
         here = columns.take(rows, columns.start, columns.next)
         keep = self._kept(here)
         late, counts = self._frames.judge(time, before, partial(self._groups.find, here))
-        if self._pipeline.begins_ms is not None:  # lateness allowed reaches into windows that the other topic owns
+        if (
+            self._pipeline.begins_ms is not None
+        ):  # lateness allowed reaches into windows that the other topic owns
             foreign = time < self._pipeline.begins_ms
             late, counts = late | foreign, counts & ~foreign
         self._late(here, late & keep, before, begin, trace)
@@ -261,36 +265,56 @@ class WindowTask:
 
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
-        blocks: dict[str, bytes] = {}
         header = [STATE_FORMAT, self._watermark, self._max_time, self._rollups.idle]
-        blocks["header"] = msgspec.msgpack.encode(header)
-        for number, first in enumerate(range(0, len(self._groups), 1024)):
-            blocks[f"groups/{number:06d}"] = msgspec.msgpack.encode(self._groups.rows(first))
-        blocks |= cut("window", self._frames.pack()) | cut("rule", self._watch.pack())
-        blocks |= cut("extra", self._extras.pack())
-        return self._changes.since(blocks, full=full)
+        small = {"header": msgspec.msgpack.encode(header)}
+        small |= cut("frames", self._frames.pack()) | cut("rule", self._watch.pack())
+        small |= cut("extra", self._extras.pack())
+        windows = self._runs.since(self._frames.save(full=full), self._frames.alive(), full=full)
+        return self._new_groups(full=full) | self._changes.since(small, full=full) | windows
+
+    def _new_groups(self, *, full: bool) -> Blocks:
+        """Return the blocks of groups that are not full since before; groups never change."""
+        saved, self._groups_saved = 0 if full else self._groups_saved, len(self._groups)
+        if saved == len(self._groups):
+            return {}
+        return {
+            f"groups/{number:06d}": msgspec.msgpack.encode(self._groups.rows(1024 * number))
+            for number in range(saved // 1024, -(-len(self._groups) // 1024))
+        }
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
-        """Take over the state of a full set of blocks; none at all is the empty state."""
+        """Take over the state of a full set of blocks; none at all is the empty state.
+
+        Raises ValueError for state of another format.
+        """
         if not blocks:
             return
-        _, self._watermark, self._max_time, self._rollups.idle = msgspec.msgpack.decode(blocks["header"])
+        form, self._watermark, self._max_time, self._rollups.idle = msgspec.msgpack.decode(blocks["header"])
+        if form != STATE_FORMAT:
+            raise ValueError(f"its windows have format {form}, not {STATE_FORMAT}")
         for name in sorted(n for n in blocks if n.startswith("groups/")):
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
-        windows = joined(blocks, "window")
+        self._groups_saved = len(self._groups)
+        windows = self._runs.read(blocks)
         self._check_end(windows)
-        self._frames.unpack(windows)
+        self._frames.load(windows)
+        self._frames.unpack(joined(blocks, "frames"))
         self._watch.unpack(joined(blocks, "rule"))
         self._extras.unpack(joined(blocks, "extra"))
-        self._changes.begin(blocks)
+        self._changes.begin({name: data for name, data in blocks.items() if _is_small(name)})
 
-    def _check_end(self, windows: Mapping[str, bytes]) -> None:
+    def _check_end(self, windows: Iterable[str]) -> None:
         """Refuse an end that rows already counted lie behind, as another topic would count them again."""
         ends = self._pipeline.ends_ms
         if ends is not None and any(int(start) >= ends for start in windows):
             raise ValueError(
                 f"rows from {ends} on have been counted already; let the pipeline end at a later window"
             )
+
+
+def _is_small(block: str) -> bool:
+    """Whether a block is written by what it holds, rather than by what was added."""
+    return not block.startswith(("groups/", "window/"))
 
 
 def extras_of(pipeline: Pipeline) -> Extras:

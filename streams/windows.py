@@ -1,16 +1,18 @@
-"""One tumbling window over all groups of a partition: aggregates in arrays, the sketch as a log of bins."""
+"""One tumbling window over all groups of a partition: aggregates in arrays, the sketches as counted bins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streams import window_kernel as kernel
+from streams.bins import CODE_BITS, Bins, distinct
+from streams.blocks import Saved
+from streams.narrow import Narrow, narrowed, widened
 from streams.sketches.mapping import Codes, Floats
 from streams.whole import Whole
 
@@ -18,7 +20,10 @@ Ints = NDArray[np.int64]
 
 _FLOATS = ("sum", "shift", "from_shift", "squares", "min", "max", "first", "last")
 _INTS = ("count", "first_time", "last_time", "late")
-_COMPACT_AFTER = 1 << 20
+_AT_ONCE = 2048  # groups that are packed together: some 150 kB of aggregates
+
+Packed = tuple[int, bool, Narrow, bytes, list[Narrow], Narrow, bytes, Narrow]
+"""start, fired, groups, floats and integers by column, bins a group, their codes, their counts"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,6 @@ class Closed:
         return self.count.astype(np.float64) if name == "count" else self.floats[name]
 
 
-W = TypeVar("W", bound="Window")
-
-
 class Window:
     """The open window ``[start, start + size)``; updates go straight into state in row order, whatever the batches.
 
@@ -72,10 +74,8 @@ class Window:
         self._group = np.empty(64, np.int32)
         self._hold(np.zeros((64, len(_FLOATS) + len(_INTS))))
         self._used = 0
-        self._log: list[Ints] = []
-        self._log_size = 0
-        self._keys = np.empty(0, np.int64)
-        self._counts = np.empty(0, np.int64)
+        self._bins = Bins()
+        self._saved_as: bool | None = None  # whether it had fired when it was last saved
 
     @property
     def touched_late(self) -> bool:
@@ -91,7 +91,6 @@ class Window:
 
     def closed(self, *, only_late: bool = False) -> Closed:
         """Return the window's content, or that of the groups that late rows touched."""
-        self._compact()
         slots = np.arange(self._used)
         if only_late:
             slots = slots[self._columns["late"][: self._used] > 0]
@@ -99,16 +98,14 @@ class Window:
 
     def pick(self, groups: NDArray[np.int32]) -> Closed:
         """Return the content of some groups, in the order given."""
-        self._compact()
         return self._content(self._slots[groups])
 
     def drop(self, groups: NDArray[np.int32]) -> None:
-        """Forget some groups."""
-        self._compact()
+        """Forget some groups; the next ``save`` gives everything."""
         gone = np.zeros(len(self._slots), bool)
         gone[groups] = True
-        kept = ~gone[self._keys >> 16]
-        self._keys, self._counts = self._keys[kept], self._counts[kept]
+        self._bins.drop(gone)
+        self._saved_as = None
         rest = np.flatnonzero(~gone[self._group[: self._used]])
         self._group = self._group[rest]
         self._hold(self._rows[rest])
@@ -118,63 +115,80 @@ class Window:
 
     def put(self, closed: Closed) -> None:
         """Take over groups that the window does not have."""
-        self._compact()
         self._reach(int(closed.group.max(initial=0)))
         self._open(closed.group, closed.floats["shift"])
         slots = self._slots[closed.group]
         for name, column in (closed.floats | closed.times | {"count": closed.count}).items():
             self._columns[name][slots] = column
         group = np.repeat(closed.group.astype(np.int64), np.diff(closed.indptr))
-        self._add_bins((group << 16) | closed.codes, closed.counts)
+        self._bins.note((group << CODE_BITS) | closed.codes, closed.counts)
 
     def _note(self, group: NDArray[np.int32], log: Ints) -> None:
         """Note the bins of rows added, and that they came late if they did."""
         if self.fired:
             self._columns["late"][self._slots[group]] = 1
-        self._log.append(log)
-        self._log_size += len(log)
-        if self._log_size > max(_COMPACT_AFTER, len(self._keys)):
-            self._compact()
+        self._bins.note(log)
 
     def _content(self, slots: NDArray[Any]) -> Closed:
         group = self._group[slots]
-        low = np.searchsorted(self._keys, group.astype(np.int64) << 16)
-        high = np.searchsorted(self._keys, (group.astype(np.int64) + 1) << 16)
-        size = high - low
-        indptr = np.concatenate([[0], np.cumsum(size)])
-        take = np.arange(indptr[-1]) + np.repeat(low - indptr[:-1], size)
+        indptr, codes, hits = self._bins.of(group)
         floats = {name: np.asarray(self._columns[name][slots], np.float64) for name in _FLOATS}
         times = {name: self._columns[name][slots] for name in ("first_time", "last_time")}
         counts = np.asarray(self._columns["count"][slots], np.int64)
-        codes = (self._keys[take] & 0xFFFF).astype(np.int32)
-        return Closed(self.start, group, counts, floats, times, indptr, codes, self._counts[take])
+        return Closed(self.start, group, counts, floats, times, indptr, codes, hits)
 
-    def pack(self) -> bytes:
-        """Return the state, the same bytes for the same content."""
-        self._compact()
-        order = np.argsort(self._group[: self._used])
-        columns = {name: column[: self._used][order].tobytes() for name, column in self._columns.items()}
-        return msgspec.msgpack.encode(
-            [self.start, self.fired, self._group[: self._used][order].tobytes(), columns,
-             self._keys.tobytes(), self._counts.tobytes()]
-        )  # fmt: skip
+    def save(self, *, full: bool) -> Saved:
+        """Return the content, or what has changed since the last call, in parts that ``load`` takes in the same order.
 
-    @staticmethod
-    def unpack(data: bytes, make: Callable[[int], W]) -> W:
-        """Return the window of a packed state, of the kind that ``make`` gives for a start."""
-        start, fired, group, columns, keys, counts = msgspec.msgpack.decode(data)
-        window = make(start)
-        window.fired = fired
-        window._group = np.frombuffer(group, np.int32).copy()
-        window._used = len(window._group)
-        window._hold(np.zeros((window._used, len(columns))))
-        for name, column in columns.items():
-            window._columns[name][:] = np.frombuffer(column, np.int64 if name in _INTS else np.float64)
-        size = int(window._group.max(initial=0)) + 1
-        window._slots = np.full(size, -1, np.int32)
-        window._slots[window._group] = np.arange(window._used, dtype=np.int32)
-        window._keys, window._counts = np.frombuffer(keys, np.int64), np.frombuffer(counts, np.int64)
-        return window
+        All of it is the same bytes for the same content. What changed costs by itself, however large the window is.
+        """
+        whole = full or self._saved_as is None
+        keys, counts = self._bins.fresh(full=whole)
+        groups = keys >> CODE_BITS  # a row that changes an aggregate hits a bin, too
+        changed = distinct(groups)
+        if not whole and not len(changed) and self._saved_as == self.fired:
+            return Saved([], whole=False)
+        self._saved_as = self.fired
+        ends = np.searchsorted(groups, changed, side="right")
+        parts = []
+        for at in range(0, max(len(changed), 1), _AT_ONCE):
+            bounds = np.concatenate([ends[at - 1 : at] if at else [0], ends[at : at + _AT_ONCE]])
+            here = slice(int(bounds[0]), int(bounds[-1]))
+            parts.append(self._pack(changed[at : at + _AT_ONCE], np.diff(bounds), keys[here], counts[here]))
+        return Saved(parts, whole=whole)
+
+    def _pack(self, groups: Ints, sizes: Ints, keys: Ints, counts: Ints) -> bytes:
+        rows = self._rows[self._slots[groups]]
+        integers = rows.view(np.int64)
+        packed: Packed = (
+            self.start,
+            self.fired,
+            narrowed(groups),
+            rows[:, : len(_FLOATS)].T.tobytes(),
+            [narrowed(integers[:, place]) for place in range(len(_FLOATS), len(_FLOATS) + len(_INTS))],
+            narrowed(sizes),
+            keys.astype("<u2").tobytes(),
+            narrowed(counts),
+        )
+        return msgspec.msgpack.encode(packed)
+
+    def load(self, part: bytes) -> None:
+        """Take over a part of what ``save`` returned: groups as they are now, and bins to add."""
+        start, self.fired, group, floats, integers, sizes, codes, counts = msgspec.msgpack.decode(
+            part, type=Packed
+        )
+        assert start == self.start
+        groups = widened(group).astype(np.int32)
+        if len(groups):
+            self._admit(groups, np.zeros(len(groups)))
+            slots = self._slots[groups]
+            self._rows[slots, : len(_FLOATS)] = np.frombuffer(floats).reshape(len(_FLOATS), -1).T
+            for name, column in zip(_INTS, integers, strict=True):
+                self._columns[name][slots] = widened(column)
+            keys = np.repeat(groups.astype(np.int64) << CODE_BITS, widened(sizes))
+            self._bins.note(keys | np.frombuffer(codes, "<u2"), widened(counts))
+        self._bins.begin()
+        self._saved_as = self.fired
 
     def _hold(self, rows: NDArray[np.float64]) -> None:
         """Keep the aggregates of a slot side by side, so that a row touches two lines of the cache and not a dozen."""
@@ -217,17 +231,3 @@ class Window:
         self._group[here] = groups
         self._slots[groups] = np.arange(begin, end, dtype=np.int32)
         self._used = end
-
-    def _compact(self) -> None:
-        if not self._log:
-            return
-        keys, counts = np.unique(np.concatenate(self._log), return_counts=True)
-        self._log, self._log_size = [], 0
-        self._add_bins(keys, counts)
-
-    def _add_bins(self, keys: Ints, counts: NDArray[Any]) -> None:
-        """Add counts of bins, each (group << 16) | code."""
-        counts = np.concatenate([self._counts, counts])
-        self._keys, inverse = np.unique(np.concatenate([self._keys, keys]), return_inverse=True)
-        self._counts = np.zeros(len(self._keys), np.int64)
-        np.add.at(self._counts, inverse, counts)

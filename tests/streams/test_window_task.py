@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.results import WindowSummary
+from streams.pipeline import Hopping, Windowing
 from streams.window_task import WindowTask
 from tests.streams.windowing import (
+    TEN,
     Row,
+    by_kind,
     check_that_cuts_change_nothing,
     columns,
     pipeline,
@@ -88,3 +93,52 @@ def test_a_result_is_encoded_as_its_type_is() -> None:
             assert output.value == msgspec.json.encode(
                 msgspec.json.decode(output.value or b"", type=WindowSummary)
             )
+
+
+def held_after(task: WindowTask, held: dict[str, bytes], *, full: bool = False) -> int:
+    """Write a snapshot over the blocks held, and return the bytes written."""
+    blocks = task.snapshot(full=full)
+    if full:
+        held.clear()
+    for name, value in blocks.items():
+        held.pop(name, None) if value is None else held.__setitem__(name, value)
+    return sum(len(value) for value in blocks.values() if value is not None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows_strategy, window=st.sampled_from([TEN, Hopping(20, 10)]), data=st.data())
+def test_changes_add_up_to_the_state(rows: list[Row], window: Windowing, data: st.DataObject) -> None:
+    """A task that saves after every row goes on from what it saved as it would have gone on itself."""
+    definition = pipeline(15, window=window)
+    task, held = WindowTask(definition), dict[str, bytes]()
+    fulls = data.draw(st.sets(st.integers(0, len(rows)), max_size=2))
+    for i in range(len(rows)):
+        task.process(columns(rows[i : i + 1], i))
+        held_after(task, held, full=i in fulls)
+    again = WindowTask(definition)
+    again.restore(held)
+    assert again.snapshot(full=True) == task.snapshot(full=True)
+    assert by_kind(again.advance(len(rows), 10_000)) == by_kind(task.advance(len(rows), 10_000))
+
+
+def test_a_change_costs_what_it_changes_whatever_else_is_held() -> None:
+    """With a hundred times the groups a row's change is not larger; bytes stand in for time, as nothing else is packed."""
+    sizes = []
+    for groups in (100, 10_000):
+        definition = replace(pipeline(), rules=())
+        task, held = WindowTask(definition), dict[str, bytes]()
+        task.process(columns([(f"g{i:05d}", 5, 1.0) for i in range(groups)]))
+        whole = held_after(task, held, full=True)
+        task.process(columns([("g00050", 6, 2.0)], groups))
+        sizes.append(held_after(task, held))
+    assert sizes[0] == sizes[1]
+    assert sizes[1] < whole / 1_000
+
+
+def test_state_of_another_format_is_refused() -> None:
+    task = WindowTask(pipeline())
+    task.process(columns([("a", 1, 1.0)]))
+    blocks = {name: block for name, block in task.snapshot(full=True).items() if block is not None}
+    blocks["header"] = msgspec.msgpack.encode([2, 0, 0, False])
+    with pytest.raises(ValueError, match="format 2, not 3"):
+        WindowTask(pipeline()).restore(blocks)
