@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from schemas.columns import Columns, RawBatch
+from streams.seals import Seals
 from streams.task import OutputKind, Task
 
 
@@ -16,7 +17,7 @@ class Stage:
 
     ``pipeline`` names the pipeline whose live rules it follows. With ``marks_idle`` even a partition that never had an event
     is told that it is idle. ``tallies`` are the names of all that its task counts for people to watch. Dead letters of a
-    ``private`` stage say where their event is, and hold nothing of it.
+    ``private`` stage say where their event is, and hold nothing of it; its state is sealed where the worker has keys.
     """
 
     topic: str
@@ -36,7 +37,7 @@ class Stage:
 class EngineConfig:
     """Settings of one worker. ``connection`` holds librdkafka properties; times are seconds, sizes bytes.
 
-    The first ``canary_partitions`` partitions carry canaries.
+    The first ``canary_partitions`` partitions carry canaries. ``seals`` encrypt the state of private stages.
     """
 
     app_id: str
@@ -58,6 +59,7 @@ class EngineConfig:
     breaker_records: int = 1_000
     breaker_share: float = 0.95
     canary_partitions: int = 0
+    seals: Seals | None = field(default=None, repr=False)
     monotonic: Callable[[], float] = field(default=time.monotonic)
     wall_clock: Callable[[], float] = field(default=time.time)
 

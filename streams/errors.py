@@ -15,6 +15,10 @@ class IncompatibleCheckpointError(EngineError):
     """The checkpoint was written by another format or another pipeline definition."""
 
 
+class SealedStateError(IncompatibleCheckpointError):
+    """The checkpoint is sealed by a key that is not there, or a block of it was changed or moved."""
+
+
 class PartitionCountError(EngineError):
     """Topics that must be co-partitioned are not, or a partition count changed under a checkpoint."""
 

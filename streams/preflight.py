@@ -16,6 +16,9 @@ from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
 from streams.errors import EngineError, MissingTopicError, PartitionCountError
 
+# Brokers delete whole segments only, and none that is still written to.
+_PRIVATE_SEGMENT_MS = str(24 * 3_600_000)
+
 
 def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], None]) -> int:
     """Wait for the broker, check every topic, make the checkpoint topic if it is missing; return the partition count.
@@ -54,7 +57,8 @@ def prepare(config: EngineConfig, stages: Sequence[Stage], say: Callable[[str], 
             f"Recreate them with 'tidewatch topics create --partitions {partitions}' under a new version name."
         )
     if found is None:
-        _create_checkpoint(admin, config.checkpoint_topic, partitions)
+        private = any(stage.private for stage in stages)
+        _create_checkpoint(admin, config.checkpoint_topic, partitions, private=private)
     _check_timestamps(admin, sources, say)
     return partitions
 
@@ -116,8 +120,10 @@ def _check_timestamps(admin: AdminClient, sources: set[str], say: Callable[[str]
             )
 
 
-def _create_checkpoint(admin: AdminClient, name: str, partitions: int) -> None:
+def _create_checkpoint(admin: AdminClient, name: str, partitions: int, *, private: bool) -> None:
     settings = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
+    if private:
+        settings["segment.ms"] = _PRIVATE_SEGMENT_MS
     try:
         admin.create_topics([NewTopic(name, partitions, config=settings)])[name].result(30)
     except KafkaException as error:

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from streams.checkpoint import FORMAT, MANIFEST, Manifest, StateLedger, block_key, part_name
 from streams.config import EngineConfig, Stage
 from streams.runner import StageRunner, signature_of
+from streams.seals import place_of
 from streams.task import Blocks
 from streams.transactions import Record
 
@@ -21,7 +22,8 @@ class StateSaver:
     """Plan the state transactions of one partition.
 
     Each writes the blocks that changed since the last one, of at most 512 kB, and a manifest that names every live block. Once the
-    deltas have outgrown their base, everything is written anew and what lies before is deleted from the log.
+    deltas have outgrown their base, everything is written anew and what lies before is deleted from the log. State about
+    patients is sealed where the worker has keys.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class StateSaver:
         self.ledger = ledger
         self._config = config
         self._signature = signature_of(stages)
+        self._private = {stage.topic for stage in stages if stage.private}
         self._partition = partition
         self._partitions = partitions
         self._admin: AdminClient | None = None
@@ -54,12 +57,20 @@ class StateSaver:
         for topic, blocks in split.items():
             for name, value in blocks.items():
                 if value is not None:
-                    yield Record(topic_of_state, self._partition, block_key(topic, name, transaction), value)
-                    size += len(value)
+                    key = block_key(topic, name, transaction)
+                    data = self._sealed(topic, key, value)
+                    yield Record(topic_of_state, self._partition, key, data)
+                    size += len(data)
         watermarks = {topic: runner.task.watermark for topic, runner in runners.items()}
         manifest = Manifest(FORMAT, self._signature, self._partitions, positions, watermarks, live)
         yield Record(topic_of_state, self._partition, MANIFEST, msgspec.msgpack.encode(manifest))
         self._planned, self._first_offset = (live, size, full), None
+
+    def _sealed(self, topic: str, key: bytes, value: bytes) -> bytes:
+        seals = self._config.seals
+        if seals is None or topic not in self._private:
+            return value
+        return seals.seal(value, place_of(self._partition, key))
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
         """Note where the checkpoint's part of the transaction begins."""

@@ -26,6 +26,7 @@ from streams.placing import Placed, records_of
 from streams.positions import log_range
 from streams.runner import StageRunner
 from streams.saving import StateSaver
+from streams.seals import unseal
 from streams.task import Output
 from streams.transactions import Delivered, Record, TransactionalWriter
 
@@ -197,6 +198,9 @@ class Unit(threading.Thread):
         manifest, progress = restored.manifest, restored.progress
         if manifest is not None:
             check_compatible(manifest, self._stages, self._partitions, self._config.app_id)
+        private = {stage.topic for stage in self._stages if stage.private}
+        if unseal(restored, self.partition, private, self._config.seals):
+            self._dirty = True  # the next state is a base, sealed by the newest key; what lies before it goes
         self._transaction = 0 if progress is None else progress.transaction
         self._saver.ledger = StateLedger()
         self._runners = {

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = Field(
         default=None, description="secret that signs webhook requests; never printed"
     )
+    checkpoint_keys: SecretStr | None = Field(
+        default=None,
+        description="keys that seal checkpoints about patients, base64, comma-separated, newest first; never printed",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="what workers log"
     )

@@ -11,16 +11,18 @@ from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry, start_http_server
+from pydantic import SecretStr
 
 from schemas.topics import RULES_TOPIC
 from streams.app import create_app
-from streams.config import EngineConfig
+from streams.config import EngineConfig, Stage
 from streams.engine import Engine
 from streams.errors import EngineError
 from streams.metrics import Metrics
 from streams.pipeline import Pipeline
 from streams.preflight import canary_partitions, prepare
 from streams.rules_feed import RuleBook, RulesFeed
+from streams.seals import REMEDY, VARIABLE, SealKeysError, Seals
 from streams.stages import AnyPipeline, stages_of
 from tidewatch.warm import warm_up
 
@@ -52,6 +54,7 @@ def run_worker(
         raise SystemExit(EXIT_REFUSED) from error
     config = replace(config, canary_partitions=canary_partitions(AdminClient(dict(config.connection))))
     stages = [stage for pipeline in pipelines for stage in stages_of(pipeline, partitions)]
+    _say_unsealed(config, stages)
     registry = CollectorRegistry()
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
     say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")
@@ -67,6 +70,24 @@ def run_worker(
     with tempfile.TemporaryDirectory(prefix="tidewatch-worker-") as directory:
         app = create_app(engine, datadir=directory)
         app.Worker(loglevel=log_level.upper(), redirect_stdouts=False).execute_from_commandline()
+
+
+def _say_unsealed(config: EngineConfig, stages: Sequence[Stage]) -> None:
+    private = sorted(stage.topic for stage in stages if stage.private)
+    if private and config.seals is None:
+        say(
+            f"checkpoints keep facts of patients from {', '.join(private)} by pseudonym, unsealed: "
+            f"set {VARIABLE} to seal them ({REMEDY})"
+        )
+
+
+def seals_of(keys: SecretStr | None) -> Seals | None:
+    """Return the seals of the configured keys, None without any; leaves the process with code 3 where they are none."""
+    try:
+        return None if keys is None else Seals.of(keys.get_secret_value())
+    except SealKeysError as error:
+        say(str(error))
+        raise SystemExit(EXIT_REFUSED) from error
 
 
 def _follow_rules(config: EngineConfig, pipelines: Sequence[AnyPipeline], engine: Engine) -> None:
@@ -90,7 +111,7 @@ def _refuse(error: BaseException) -> None:
 
 
 def config_of(
-    app_id: str, connection: Mapping[str, str | int], **options: float | str | bool
+    app_id: str, connection: Mapping[str, str | int], **options: float | str | bool | Seals | None
 ) -> EngineConfig:
     """Return the engine's settings for an app, defaults but for ``options``."""
     return EngineConfig(app_id, connection, **options)  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def worker(
     Example: tidewatch worker air-quality --workers 4 --metrics-port 9100
     """
     from tidewatch.settings import Settings
-    from tidewatch.worker import config_of, run_worker
+    from tidewatch.worker import config_of, run_worker, seals_of
 
     chosen = [_pipeline(name) for name in pipelines]
     settings = Settings()
@@ -76,6 +76,7 @@ def worker(
         session_timeout=session_timeout,
         start=start,
         accept_loss=accept_loss,
+        seals=seals_of(settings.checkpoint_keys),
     )
     port = settings.metrics_port if metrics_port is None else metrics_port
     if workers > 1 or targets is not None:
