@@ -75,13 +75,13 @@ def pseudonymised(value: bytes, source: str, pseudonyms: Pseudonyms) -> list[tup
 def _records(kind: str, value: bytes, source: str, pseudonyms: Pseudonyms) -> list[tuple[bytes, bytes]]:
     if kind not in fhir.DECODERS:
         return []
-    kept: dict[str, Any] = {"resourceType": kind, **msgspec.to_builtins(fhir.DECODERS[kind].decode(value))}
+    kept: dict[str, Any] = msgspec.to_builtins(fhir.DECODERS[kind].decode(value))
     if kind == "Patient":
         patient = pseudonyms.of(source, _named(kept.get("id", ""), kind))
         kept |= {"id": patient, "birthDate": kept.get("birthDate", "")[:4]}
     else:
         field = "patient" if kind == "Immunization" else "subject"
-        name = kept[field]["reference"].rpartition("/")[2].removeprefix("urn:uuid:")
+        name = kept.get(field, {}).get("reference", "").rpartition("/")[2].removeprefix("urn:uuid:")
         patient = pseudonyms.of(source, _named(name, kind))
         kept[field] = {"reference": f"Patient/{patient}"}
     return [(patient.encode(), msgspec.json.encode(_coded_only(kept)))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -12,7 +12,6 @@ from schemas import fhir
 from schemas.draft import Failure
 from schemas.errors import ErrorCode
 
-FactKind = Literal["exposure", "outcome", "report", "person"]
 MAX_ENTRIES = 5_000
 _ABNORMAL = frozenset({"A", "AA", "H", "HH", "L", "LL", "HU", "LU"})
 _DONE = frozenset(
@@ -20,7 +19,6 @@ _DONE = frozenset(
 )
 _WRONG = "entered-in-error"
 _SAID = _DONE | {_WRONG}
-_TYPE = b'{"resourceType":"'
 
 
 class ClinicalFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -34,7 +32,7 @@ class ClinicalFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     id: str
     source: str
-    kind: FactKind
+    kind: fhir.FactKind
     patient: str
     time: int
     codes: list[str] = []
@@ -52,77 +50,83 @@ def facts_of(value: bytes, source: str) -> list[ClinicalFact] | Failure:
     as the resource names them, so pseudonyms must have been put in before.
     """
     try:
-        kind = _kind_of(value)
-        if kind != "Bundle":
-            return _of_resource(kind, value, source, "")
-        bundle = fhir.READ_BUNDLE(value)
-        if len(bundle.entry) > MAX_ENTRIES:
+        resource = fhir.READ(value)
+        if not isinstance(resource, fhir.Bundle):
+            return _fact_of(resource, source, "")
+        if len(resource.entry) > MAX_ENTRIES:
             return Failure(
-                ErrorCode.OVERSIZED, f"a Bundle of {len(bundle.entry)} entries, more than {MAX_ENTRIES}"
+                ErrorCode.OVERSIZED, f"a Bundle of {len(resource.entry)} entries, more than {MAX_ENTRIES}"
             )
         facts: list[ClinicalFact] = []
-        for entry in bundle.entry:
-            raw = bytes(entry.resource)
-            found = _of_resource(_kind_of(raw), raw, source, entry.full_url)
+        for entry in resource.entry:
+            found = _of_entry(entry, source)
             if isinstance(found, Failure):
                 return found
             facts += found
     except msgspec.ValidationError as error:
-        return Failure(ErrorCode.WRONG_TYPE, str(error))
+        return _unread(value, str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Failure(ErrorCode.MALFORMED, str(error))
     return facts
 
 
-def _kind_of(value: bytes) -> str:
-    """Return the type of a resource; most have it first, as the project's own producers write it, which saves a reading."""
-    if value.startswith(_TYPE) and value.count(b'"resourceType"') == 1:
-        kind, quote, _ = value[len(_TYPE) : len(_TYPE) + 64].partition(b'"')
-        if quote and kind.isalpha():
-            return kind.decode()
-    return fhir.READ_TYPE(value).resource_type
+def _of_entry(entry: fhir.Entry, source: str) -> list[ClinicalFact] | Failure:
+    try:
+        resource = fhir.READ(entry.resource)
+    except msgspec.ValidationError as error:
+        return _unread(entry.resource, str(error))
+    if isinstance(resource, fhir.Bundle):
+        return Failure(ErrorCode.UNKNOWN_RESOURCE, "a Bundle in a Bundle is not read")
+    return _fact_of(resource, source, entry.full_url)
 
 
-def _of_resource(kind: str, value: bytes, source: str, url: str) -> list[ClinicalFact] | Failure:
-    decoder = fhir.DECODERS.get(kind)
-    if decoder is None:
-        if kind in fhir.SILENT:
-            return []
-        return Failure(ErrorCode.UNKNOWN_RESOURCE, f"resources of type {kind!r} are not read")
-    resource = decoder.decode(value)
+def _unread(value: bytes | msgspec.Raw, why: str) -> list[ClinicalFact] | Failure:
+    """Return no facts for a resource that says none, or why something else is not read."""
+    try:
+        kind = fhir.READ_TYPE(value).resource_type
+    except msgspec.ValidationError:
+        return Failure(ErrorCode.WRONG_TYPE, why)
+    if kind in fhir.SILENT:
+        return []
+    if kind in fhir.RESOURCES or kind == fhir.Bundle.__name__:
+        return Failure(ErrorCode.WRONG_TYPE, why)
+    return Failure(ErrorCode.UNKNOWN_RESOURCE, f"resources of type {kind!r} are not read")
+
+
+def _fact_of(resource: fhir.Resource, source: str, url: str) -> list[ClinicalFact] | Failure:
+    kind, read = _READERS[type(resource)]
+    found = read(resource)
     name = resource.id or url
     if not name:
         return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no id")
-    fact = _FACTS[type(resource)](resource)
-    if fact is None:
+    if found is None:
         return []
-    patient, codes, time, flags = fact
+    patient, codes, time, retracted, refuted, serious, sex = found
     if not patient:
         return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no subject")
-    if not flags.get("retracted"):
+    coded = all(codes)
+    if not retracted:
         if time is None:
             return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no date that can be read")
-        if resource.kind != "person" and not all(codes):
+        if not coded:
             return Failure(ErrorCode.MISSING_FIELD, f"the {kind} has no code")
     version = resource.meta.version_id
     return [
         ClinicalFact(
             id=f"{kind}/{name}", source=source, kind=resource.kind, patient=patient, time=time or 0,
-            codes=codes if all(codes) else [], version=int(version) if version.isdecimal() else 1, **flags,
+            codes=codes if coded else [], retracted=retracted, refuted=refuted, serious=serious, sex=sex,
+            version=int(version) if version.isdecimal() else 1,
         )
     ]  # fmt: skip
 
 
-Found = tuple[str, list[str], int | None, dict[str, Any]] | None
+Found = tuple[str, list[str], int | None, bool, bool, bool, str] | None
+"""Patient, codes, time, whether retracted, refuted, serious, and the sex; None where nothing is said that counts."""
 
 
 def _of_person(it: fhir.Patient) -> Found:
-    return (
-        it.id,
-        [],
-        moment(it.birth_date),
-        {"sex": it.gender if it.gender in {"female", "male"} else "unknown"},
-    )
+    sex = it.gender if it.gender in {"female", "male"} else "unknown"
+    return it.id, [], moment(it.birth_date), False, False, False, sex
 
 
 def _of_event(it: fhir.AdverseEvent) -> Found:
@@ -131,12 +135,8 @@ def _of_event(it: fhir.AdverseEvent) -> Found:
     suspects = [s.instance.display or s.instance.reference for s in it.suspect_entity]
     serious = any(coding.code.casefold() == "serious" for coding in it.seriousness.coding)
     codes = [code_of(it.event), *suspects] if suspects else [""]
-    return (
-        patient_of(it.subject),
-        codes,
-        moment(it.date or it.detected or it.recorded_date),
-        {"serious": serious},
-    )
+    time = moment(it.date or it.detected or it.recorded_date)
+    return patient_of(it.subject), codes, time, False, False, serious, ""
 
 
 def _of_use(it: fhir.MedicationUse) -> Found:
@@ -144,21 +144,21 @@ def _of_use(it: fhir.MedicationUse) -> Found:
         return None
     code = code_of(it.medication_codeable_concept) or it.medication_reference.display
     time = moment(it.effective_date_time or it.effective_period.start or it.authored_on)
-    return patient_of(it.subject), [code], time, {"retracted": it.status == _WRONG}
+    return patient_of(it.subject), [code], time, it.status == _WRONG, False, False, ""
 
 
 def _of_immunization(it: fhir.Immunization) -> Found:
     if it.status not in _SAID:
         return None
-    flags: dict[str, Any] = {"retracted": it.status == _WRONG}
-    return patient_of(it.patient), [code_of(it.vaccine_code)], moment(it.occurrence_date_time), flags
+    time, code = moment(it.occurrence_date_time), code_of(it.vaccine_code)
+    return patient_of(it.patient), [code], time, it.status == _WRONG, False, False, ""
 
 
 def _of_condition(it: fhir.Condition) -> Found:
     said = {coding.code for coding in it.verification_status.coding}
-    flags = {"retracted": not said.isdisjoint({_WRONG, "refuted"}), "refuted": "refuted" in said}
+    refuted = "refuted" in said
     time = moment(it.onset_date_time or it.onset_period.start or it.recorded_date)
-    return patient_of(it.subject), [code_of(it.code)], time, flags
+    return patient_of(it.subject), [code_of(it.code)], time, refuted or _WRONG in said, refuted, False, ""
 
 
 def _of_observation(it: fhir.Observation) -> Found:
@@ -167,16 +167,18 @@ def _of_observation(it: fhir.Observation) -> Found:
     if not (wrong or (abnormal and it.status in _DONE)):
         return None
     time = moment(it.effective_date_time or it.effective_period.start)
-    return patient_of(it.subject), [code_of(it.code)], time, {"retracted": wrong}
+    return patient_of(it.subject), [code_of(it.code)], time, wrong, False, False, ""
 
 
-_FACTS: dict[Any, Callable[[Any], Found]] = {
-    fhir.Patient: _of_person,
-    fhir.AdverseEvent: _of_event,
-    fhir.MedicationUse: _of_use,
-    fhir.Immunization: _of_immunization,
-    fhir.Condition: _of_condition,
-    fhir.Observation: _of_observation,
+_READERS: dict[Any, tuple[str, Callable[[Any], Found]]] = {
+    fhir.Patient: ("Patient", _of_person),
+    fhir.AdverseEvent: ("AdverseEvent", _of_event),
+    fhir.MedicationAdministration: ("MedicationAdministration", _of_use),
+    fhir.MedicationStatement: ("MedicationStatement", _of_use),
+    fhir.MedicationRequest: ("MedicationRequest", _of_use),
+    fhir.Immunization: ("Immunization", _of_immunization),
+    fhir.Condition: ("Condition", _of_condition),
+    fhir.Observation: ("Observation", _of_observation),
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 
+FactKind = Literal["exposure", "outcome", "report", "person"]
 
-class Coding(msgspec.Struct, frozen=True, gc=False):
+
+class Coding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One code of a coding system."""
 
     system: str = ""
@@ -16,43 +18,45 @@ class Coding(msgspec.Struct, frozen=True, gc=False):
     display: str = ""
 
 
-class Concept(msgspec.Struct, frozen=True, gc=False):
+class Concept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A CodeableConcept."""
 
     coding: list[Coding] = []
     text: str = ""
 
 
-class Reference(msgspec.Struct, frozen=True, gc=False):
+class Reference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A reference to another resource, such as ``Patient/123``."""
 
     reference: str = ""
     display: str = ""
 
 
-class Period(msgspec.Struct, frozen=True, gc=False):
+class Period(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A period that may be open."""
 
     start: str = ""
     end: str = ""
 
 
-class Meta(msgspec.Struct, frozen=True, rename="camel", gc=False):
+class Meta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """What a server says of a resource's version."""
 
     version_id: str = ""
     last_updated: str = ""
 
 
-class Resource(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What all resources have."""
+class Resource(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, tag_field="resourceType"
+):
+    """What all resources have; what is not said is not written again."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[FactKind]
     id: str = ""
     meta: Meta = Meta()
 
 
-class Patient(Resource, frozen=True, kw_only=True, rename="camel"):
+class Patient(Resource, frozen=True, kw_only=True, rename="camel", tag=True):
     """Sex and birth date; names and addresses are not read."""
 
     kind = "person"
@@ -60,13 +64,13 @@ class Patient(Resource, frozen=True, kw_only=True, rename="camel"):
     birth_date: str = ""
 
 
-class Suspect(msgspec.Struct, frozen=True):
+class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is suspected to have caused an adverse event."""
 
     instance: Reference = Reference()
 
 
-class AdverseEvent(Resource, frozen=True, kw_only=True, rename="camel"):
+class AdverseEvent(Resource, frozen=True, kw_only=True, rename="camel", tag=True):
     """An adverse event with its suspects, after the HL7 ICSR guide's minimum."""
 
     kind = "report"
@@ -81,7 +85,7 @@ class AdverseEvent(Resource, frozen=True, kw_only=True, rename="camel"):
 
 
 class MedicationUse(Resource, frozen=True, kw_only=True, rename="camel"):
-    """MedicationAdministration, MedicationStatement or MedicationRequest."""
+    """What the resources of medicines given, taken or ordered have in common."""
 
     kind = "exposure"
     status: str = ""
@@ -93,7 +97,19 @@ class MedicationUse(Resource, frozen=True, kw_only=True, rename="camel"):
     authored_on: str = ""
 
 
-class Immunization(Resource, frozen=True, kw_only=True, rename="camel"):
+class MedicationAdministration(MedicationUse, frozen=True, kw_only=True, tag=True):
+    """A medicine that was given."""
+
+
+class MedicationStatement(MedicationUse, frozen=True, kw_only=True, tag=True):
+    """A medicine that is taken, as somebody says."""
+
+
+class MedicationRequest(MedicationUse, frozen=True, kw_only=True, tag=True):
+    """A medicine that was ordered."""
+
+
+class Immunization(Resource, frozen=True, kw_only=True, rename="camel", tag=True):
     """A vaccination."""
 
     kind = "exposure"
@@ -103,7 +119,7 @@ class Immunization(Resource, frozen=True, kw_only=True, rename="camel"):
     occurrence_date_time: str = ""
 
 
-class Condition(Resource, frozen=True, kw_only=True, rename="camel"):
+class Condition(Resource, frozen=True, kw_only=True, rename="camel", tag=True):
     """A diagnosis."""
 
     kind = "outcome"
@@ -115,7 +131,7 @@ class Condition(Resource, frozen=True, kw_only=True, rename="camel"):
     recorded_date: str = ""
 
 
-class Observation(Resource, frozen=True, kw_only=True, rename="camel"):
+class Observation(Resource, frozen=True, kw_only=True, rename="camel", tag=True):
     """A measurement, an outcome where it is interpreted as abnormal."""
 
     kind = "outcome"
@@ -140,23 +156,24 @@ class Entry(msgspec.Struct, frozen=True, rename="camel"):
     resource: msgspec.Raw = msgspec.Raw()
 
 
-class Bundle(msgspec.Struct, frozen=True, rename="camel"):
+class Bundle(msgspec.Struct, frozen=True, rename="camel", tag_field="resourceType", tag=True):
     """A Bundle of any type."""
 
     type: str = ""
     entry: list[Entry] = []
 
 
-RESOURCES: dict[str, type[Resource]] = {
-    "Patient": Patient,
-    "AdverseEvent": AdverseEvent,
-    "MedicationAdministration": MedicationUse,
-    "MedicationStatement": MedicationUse,
-    "MedicationRequest": MedicationUse,
-    "Immunization": Immunization,
-    "Condition": Condition,
-    "Observation": Observation,
-}
+Read = (
+    Patient
+    | AdverseEvent
+    | MedicationAdministration
+    | MedicationStatement
+    | MedicationRequest
+    | Immunization
+    | Condition
+    | Observation
+)
+RESOURCES: dict[str, type[Resource]] = {struct.__name__: struct for struct in get_args(Read)}
 # Read without harm, but they say nothing that is counted.
 SILENT = frozenset(
     {"Encounter", "Organization", "Practitioner", "Location", "Provenance", "Medication", "Device"}
@@ -165,5 +182,6 @@ SILENT = frozenset(
 DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(struct) for name, struct in RESOURCES.items()
 }
+READ = msgspec.json.Decoder(Read | Bundle).decode
 READ_TYPE = msgspec.json.Decoder(Named).decode
 READ_BUNDLE = msgspec.json.Decoder(Bundle).decode

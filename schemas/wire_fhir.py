@@ -20,8 +20,8 @@ def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Column
     record: list[int] = []
     rows: list[int] = []
     rejected: list[Rejected] = []
-    for i, value in enumerate(batch.values):
-        found = _facts(value, source, int(batch.log_times[i]), limits)
+    for i, (value, log_time) in enumerate(zip(batch.values, batch.log_times.tolist(), strict=True)):
+        found = _facts(value, source, log_time, limits)
         if isinstance(found, Failure):
             offset = int(batch.offsets[i])
             rejected.append(Rejected(offset, 0, found.code, found.detail, batch.keys[i], value))
@@ -36,7 +36,7 @@ def decode_fhir(batch: RawBatch, source: str, limits: Limits = LIMITS) -> Column
     which = np.array(record, dtype=np.int64)
     log_times = batch.log_times[which]
     # A birth is no time that events are ordered by.
-    times = np.array([fact.time if fact.kind != "person" else 0 for fact in facts], dtype=np.int64)
+    times = np.array([fact.time for fact in facts], dtype=np.int64)
     persons = np.array([fact.kind == "person" for fact in facts], dtype=np.bool_)
     return Columns(
         batch.topic, batch.partition, batch.start, batch.next, batch.offsets[which],
@@ -55,17 +55,22 @@ def _facts(value: bytes | None, source: str, log_time: int, limits: Limits) -> l
     if isinstance(found, Failure):
         return found
     for fact in found:
-        if fact.kind != "person" and not fact.retracted and not limits.earliest <= fact.time < limits.latest:
-            return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"the {_kind(fact)} is of {fact.time} ms")
-        if (
-            limits.max_future is not None
-            and 0 <= log_time < fact.time - limits.max_future
-            and not fact.retracted
-        ):
-            return Failure(ErrorCode.TIME_IN_FUTURE, f"the {_kind(fact)} is after the log's {log_time} ms")
-        if len(fact.patient) > limits.max_label or max(map(len, fact.codes), default=0) > limits.max_label:
-            return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of the {_kind(fact)} is too long")
+        if fault := _fault(fact, log_time, limits):
+            return fault
     return found
+
+
+def _fault(fact: ClinicalFact, log_time: int, limits: Limits) -> Failure | None:
+    time = fact.time
+    if not fact.retracted:
+        if not limits.earliest <= time < limits.latest and fact.kind != "person":
+            return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"the {_kind(fact)} is of {time} ms")
+        if limits.max_future is not None and 0 <= log_time < time - limits.max_future:
+            return Failure(ErrorCode.TIME_IN_FUTURE, f"the {_kind(fact)} is after the log's {log_time} ms")
+    longest = limits.max_label
+    if len(fact.patient) > longest or any(len(code) > longest for code in fact.codes):
+        return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of the {_kind(fact)} is too long")
+    return None
 
 
 def _kind(fact: ClinicalFact) -> str:

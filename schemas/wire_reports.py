@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import nan
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from schemas.checks import LIMITS, Limits
@@ -23,7 +24,7 @@ OLDEST = 130.0
 _EVENT = EventType(name="safety-report", struct=SafetyReport, key="population", time="time")
 
 
-class ReportRow(NamedTuple):
+class ReportRow(msgspec.Struct, frozen=True, gc=False):
     """A report that can be counted, with its time and its onset (NaN if unknown) in milliseconds."""
 
     report: SafetyReport
@@ -39,8 +40,8 @@ def decode_reports(batch: RawBatch, limits: Limits = LIMITS) -> Columns:
     good: list[int] = []
     rows: list[ReportRow] = []
     rejected: list[Rejected] = []
-    for i, value in enumerate(batch.values):
-        found = read_report(value, int(batch.log_times[i]), limits)
+    for i, (value, log_time) in enumerate(zip(batch.values, batch.log_times.tolist(), strict=True)):
+        found = read_report(value, log_time, limits)
         if isinstance(found, Failure):
             offset = int(batch.offsets[i])
             rejected.append(Rejected(offset, 0, found.code, found.detail, batch.keys[i], value))
@@ -89,17 +90,17 @@ def _fault(report: SafetyReport, time: int, onset: float, log_time: int, limits:
     if len(report.drugs) > MAX_TERMS or len(report.events) > MAX_TERMS:
         return Failure(ErrorCode.OVERSIZED, f"more than {MAX_TERMS} drugs or events")
     texts = (report.id, report.source, report.population, report.patient, report.site)
-    if max(map(len, texts)) > limits.max_label or "\0" in "".join(texts):
+    if _too_long(texts, whole := "".join(texts), limits) or "\0" in whole:
         return Failure(ErrorCode.INVALID_TEXT, f"a text is longer than {limits.max_label} or holds a NUL")
     terms = report.drugs + report.events
     whole = "".join(terms)
-    if (
-        not all(terms)
-        or max(map(len, terms), default=0) > limits.max_label
-        or SEPARATOR in whole
-        or "\0" in whole
-    ):
+    if not all(terms) or _too_long(terms, whole, limits) or SEPARATOR in whole or "\0" in whole:
         return Failure(
             ErrorCode.INVALID_TEXT, "a drug or event is empty, too long or holds a control character"
         )
     return None
+
+
+def _too_long(texts: Sequence[str], whole: str, limits: Limits) -> bool:
+    """Return whether one of some texts, which ``whole`` joins, is too long."""
+    return len(whole) > limits.max_label and max(map(len, texts)) > limits.max_label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,8 +26,9 @@ from streams.watermark import BEGINNING, SILENT
 
 DAY = 86_400_000
 _YEAR = 365.25 * DAY
-MAX_CODES = 50_000
+_NOTHING: tuple[list[str], list[str]] = ([], [])
 NEVER_SEEN = "entered in error, but nothing of that id is known"
+MAX_CODES = 50_000
 """How many codes the rule that applies is remembered for, lest made-up codes fill the memory."""
 
 
@@ -203,8 +204,9 @@ class DeriveTask:
         known.facts[fact.id] = fact
         if held is None and fact.retracted:
             return fact.refuted  # nothing was made of it
-        self._max_time = max(self._max_time, fact.time)
-        self._tell_time(outputs)
+        if fact.time > self._max_time:
+            self._max_time = fact.time
+            self._tell_time(outputs)
         known.latest = max(known.latest, fact.time)
         self._send(fact, known, outputs)
         if self._watched:
@@ -215,13 +217,13 @@ class DeriveTask:
         return True
 
     def _send(self, cause: ClinicalFact, known: Known, outputs: list[Output]) -> None:
-        if all(fact.kind == "exposure" for fact in known.facts.values()):
-            return  # most patients, most of the time
-        now = {report: content for report, *content in self._derived(known)}
+        now = self._derived(known)
+        if not now and not known.made:
+            return
         for report in sorted(now.keys() | known.made.keys()):
-            drugs, events = now.get(report, ([], []))
+            drugs, events = now.get(report, _NOTHING)
             version, *before = known.made.get(report, (0, [], []))
-            if (drugs, events) == tuple(before):
+            if [drugs, events] == before:
                 continue
             known.made[report] = (version + 1, drugs, events)
             outputs.append(self._report(report, version + 1, drugs, events, cause, known))
@@ -264,23 +266,33 @@ class DeriveTask:
                 ]
                 yield (drug, event), (at_risk, sorted(began))
 
-    def _derived(self, known: Known) -> Iterable[tuple[str, list[str], list[str]]]:
-        live = [fact for fact in known.facts.values() if not fact.retracted]
-        exposures = sorted((fact.time, fact.codes[0]) for fact in live if fact.kind == "exposure")
-        starts = [time for time, _ in exposures]
+    def _derived(self, known: Known) -> dict[str, tuple[list[str], list[str]]]:
+        """Return drugs and events of each report that follows from what is known of a patient."""
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        exposures: list[tuple[int, str]] = []
         outcomes: dict[str, list[int]] = {}
-        for fact in live:
-            if fact.kind == "outcome":
+        live: list[ClinicalFact] = []
+        for fact in known.facts.values():
+            if fact.retracted:
+                continue
+            if fact.kind == "exposure":
+                exposures.append((fact.time, fact.codes[0]))
+            elif fact.kind == "outcome":
                 outcomes.setdefault(fact.codes[0], []).append(fact.time)
+                live.append(fact)
+            elif fact.kind == "report":
+                found[fact.id] = sorted(set(fact.codes[1:])), fact.codes[:1]
+        if not live:
+            return found  # most patients, most of the time
+        exposures.sort()
+        starts = [time for time, _ in exposures]
         for times in outcomes.values():
             times.sort()
         for fact in live:
-            if fact.kind == "report":
-                yield fact.id, sorted(set(fact.codes[1:])), fact.codes[:1]
-            elif fact.kind == "outcome":
-                drugs = self._causes(fact, exposures, starts, outcomes)
-                if drugs:
-                    yield fact.id, drugs, fact.codes
+            drugs = self._causes(fact, exposures, starts, outcomes)
+            if drugs:
+                found[fact.id] = drugs, fact.codes
+        return found
 
     def _causes(
         self,
@@ -298,7 +310,7 @@ class DeriveTask:
             return []
         low = bisect_left(starts, (day - rule.last) * DAY)
         high = bisect_right(starts, (day - rule.first + 1) * DAY - 1)
-        return sorted({code for _, code in exposures[low:high]})
+        return sorted({code for _, code in exposures[low:high]}) if high > low else []
 
     def _rule_of(self, code: str) -> RiskRule | None:
         if code not in self._rules:

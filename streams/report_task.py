@@ -119,7 +119,7 @@ class ReportTask:
         return outputs
 
     def _take(self, row: ReportRow, i: int, columns: Columns, outputs: list[Output]) -> None:
-        report, time, _ = row
+        report, time = row.report, row.time
         if time > self._max_time:
             self._max_time = time
             self._ledger.advance(time)
@@ -141,7 +141,7 @@ class ReportTask:
             self._refresh(outputs, everything=False)
 
     def _count(self, key: str, row: ReportRow, i: int, columns: Columns, outputs: list[Output]) -> None:
-        report, time, _ = row
+        report, time = row.report, row.time
         drugs, events = _codes(self._drugs, report.drugs), _codes(self._events, report.events)
         content = Content(drugs, events, self._stratum(row), report.serious)
         unit = key
@@ -202,18 +202,21 @@ class ReportTask:
     def _apply(self, before: Content | None, after: Content | None, time: int) -> None:
         if before == after:
             return
-        for content, sign in ((before, -1), (after, 1)):
-            if content is None:
-                continue
-            self._all.add(content.drugs, content.events, sign)
-            if content.serious:
-                self._serious.add(content.drugs, content.events, sign)
-            if self._pipeline.strata:
-                stratum = self._by_stratum.setdefault(content.stratum, Contingency(by_pair=self._all.by_pair))
-                stratum.add(content.drugs, content.events, sign)
+        if before is not None:
+            self._add(before, -1)
+        if after is not None:
+            self._add(after, 1)
         grown = len(self._all) - len(self._first)
         if grown:
             self._first.extend([time] * grown)
+
+    def _add(self, content: Content, sign: int) -> None:
+        self._all.add(content.drugs, content.events, sign)
+        if content.serious:
+            self._serious.add(content.drugs, content.events, sign)
+        if self._pipeline.strata:
+            stratum = self._by_stratum.setdefault(content.stratum, Contingency(by_pair=self._all.by_pair))
+            stratum.add(content.drugs, content.events, sign)
 
     # --- measures
 

@@ -49,6 +49,8 @@ class SignalBook:
         for which, preset in enumerate(self._presets):
             for at, (pair, now, strength) in enumerate(zip(pairs, met[which], strengths[which], strict=True)):
                 held = self._held.get((pair, which))
+                if not now and (held is None or not held.open):
+                    continue  # most pairs, most of the time
                 step = self._step(held, now, strength)
                 if step is None:
                     continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -46,8 +45,7 @@ class Unit(msgspec.Struct, array_like=True):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What a row did: the content of its unit before and after."""
 
     outcome: Outcome
@@ -92,7 +90,10 @@ class Ledger:
         unit = self._unit_of.get(key, unit)
         held = self._units.get(unit)
         if held is None:
-            held = self._units[unit] = Unit(time, {})
+            held = self._units[unit] = Unit(time, {key: Member(version, content)})
+            self._unit_of[key] = unit
+            self._touch(unit, held, time)
+            return Change("new", None, content)
         member = held.members.get(key)
         if member is not None and version <= member.version:
             return Change("repeated")

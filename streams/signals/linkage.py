@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -91,25 +91,36 @@ class Candidates:
         self._blocks: dict[tuple[int, int], dict[str, list[str]]] = {}
         self._traits: dict[str, Traits] = {}
 
-    def near(self, traits: Traits) -> Iterator[tuple[str, Traits]]:
-        """Give the remembered reports of other sources that share a block, each once, in order of arrival."""
+    def near(self, traits: Traits) -> list[tuple[str, Traits]]:
+        """Return the remembered reports of other sources that share a block, each once, in order of arrival."""
+        if traits.onset < 0:
+            return []
         seen: dict[str, None] = {}
-        for block in self._keys(traits, around=True):
-            for source, keys in self._blocks.get(block, {}).items():
-                if source != traits.source:
-                    seen.update(dict.fromkeys(keys))
-        for key in seen:
-            yield key, self._traits[key]
+        own, week = traits.source, traits.onset // 7
+        for drug in traits.drugs:
+            for at in (week - 1, week, week + 1):
+                block = self._blocks.get((drug, at))
+                if block is None or (len(block) == 1 and own in block):
+                    continue
+                for source, keys in block.items():
+                    if source != own:
+                        seen.update(dict.fromkeys(keys))
+        return [(key, self._traits[key]) for key in seen]
 
     def remember(self, key: str, traits: Traits) -> None:
         """Add a report; one without onset joins no block and is found by none."""
         if traits.onset < 0:
             return
         self._traits[key] = traits
-        for block in self._keys(traits, around=False):
-            kept = self._blocks.setdefault(block, {}).setdefault(traits.source, [])
+        week = traits.onset // 7
+        for drug in traits.drugs:
+            block = self._blocks.get((drug, week))
+            if block is None:
+                block = self._blocks[drug, week] = {}
+            kept = block.setdefault(traits.source, [])
             kept.append(key)
-            del kept[: -self._most]
+            if len(kept) > self._most:
+                del kept[0]
 
     def forget(self, known: Callable[[str], bool]) -> None:
         """Drop the reports that are no longer ``known``."""
@@ -133,10 +144,3 @@ class Candidates:
         form = tuple[dict[str, Traits], list[tuple[int, int, dict[str, list[str]]]]]
         self._traits, blocks = msgspec.msgpack.decode(packed, type=form)
         self._blocks = {(drug, week): keys for drug, week, keys in blocks}
-
-    def _keys(self, traits: Traits, *, around: bool) -> list[tuple[int, int]]:
-        if traits.onset < 0:
-            return []
-        week = traits.onset // 7
-        weeks = (week - 1, week, week + 1) if around else (week,)
-        return [(drug, at) for drug in traits.drugs for at in weeks]
