@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from benchmarks.asked import asked
 from benchmarks.events import Workload
 from benchmarks.oracle import Recount, judge
 from benchmarks.processes import started, usage
@@ -28,13 +29,18 @@ class DrainError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What one drain took: seconds from start to the last result, processor seconds, peak memory, and what was wrong."""
+    """What one drain took: seconds from start to the last result, processor seconds, peak memory, and what was wrong.
+
+    ``checkpoint_bytes`` and ``longest_block`` (seconds, of the event loop) are known of systems that say so themselves.
+    """
 
     events: int
     seconds: float
     cpu_seconds: float
     peak_mb: float
     faults: list[str]
+    checkpoint_bytes: float | None = None
+    longest_block: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +81,28 @@ class Bench:
         scratch = self.directory / label
         scratch.mkdir(parents=True)
         run = Run(self.bootstrap, source, results, workload.records_count, label, scratch)
-        reader = _Reader(self.bootstrap, results, workload.partitions)
+        reader = Reader(self.bootstrap, results, workload.partitions)
         began = time.monotonic()
         try:
             with started(system.command(run), self.system_cores, scratch / "log") as process:
                 ended = reader.until(len(recount), began + limit, process, scratch / "log")
                 used = usage(process)
+                said = asked(scratch / "log")
         finally:
             reader.close()
         verdict = judge(workload, recount, map(system.read, reader.values), sketch=system.sketch)
-        return Drain(workload.events, ended - began, used.cpu_seconds, used.peak_mb, verdict.faults)
+        return Drain(
+            workload.events,
+            ended - began,
+            used.cpu_seconds,
+            used.peak_mb,
+            verdict.faults,
+            None if said is None else said.checkpoint_bytes,
+            None if said is None else said.longest_block,
+        )
 
 
-class _Reader:
+class Reader:
     """Collects committed results as they become visible."""
 
     def __init__(self, bootstrap: str, topic: str, partitions: int) -> None:
@@ -120,4 +135,5 @@ class _Reader:
         return time.monotonic()
 
     def close(self) -> None:
+        """Leave the broker."""
         self._consumer.close()

@@ -25,6 +25,8 @@ class Figures(msgspec.Struct, frozen=True):
     large_s: float
     rounds: int
     faults: list[str] = []
+    checkpoint_bytes_per_event: float | None = None
+    event_loop_blocked_at_most_s: float | None = None
 
 
 def figures(name: str, version: str, rounds: Sequence[tuple[Drain, Drain]]) -> Figures:
@@ -47,7 +49,17 @@ def figures(name: str, version: str, rounds: Sequence[tuple[Drain, Drain]]) -> F
         round(median(d.seconds for d in large), 2),
         len(rounds),
         faults[:5],
+        _checkpoint_bytes(small, large),
+        max((d.longest_block for d in large if d.longest_block is not None), default=None),
     )
+
+
+def _checkpoint_bytes(small: Sequence[Drain], large: Sequence[Drain]) -> float | None:
+    """Return the bytes of state written for each event by which the sizes differ."""
+    sides = [[d.checkpoint_bytes for d in side if d.checkpoint_bytes is not None] for side in (small, large)]
+    if not all(sides):
+        return None
+    return round((median(sides[1]) - median(sides[0])) / (large[0].events - small[0].events), 2)
 
 
 def ratios(found: Mapping[str, Figures], of: str = "tidewatch") -> dict[str, dict[str, float]]:

@@ -116,6 +116,14 @@ RESTORE_SECONDS: Final = Metric(
     (),
     "seconds",
 )
+LOOP_LAG: Final = Metric(
+    "worker",
+    "histogram",
+    "tidewatch_event_loop_lag_seconds",
+    "By how much the event loop came late, looked at every 20 ms; heartbeats and deliveries wait as long.",
+    (),
+    "seconds",
+)
 BUFFERED_BYTES: Final = Metric(
     "worker", "gauge", "tidewatch_buffered_bytes", "Input fetched and not yet processed.", (), "bytes"
 )

@@ -11,6 +11,7 @@ from faust.types import TP
 
 from streams.engine import Engine
 from streams.fetcher import Delivery
+from streams.loop_lag import watch_lag
 from streams.transport import BATCH_CODEC
 
 POSITIONS_EVERY = 1.0
@@ -51,6 +52,10 @@ def create_app(engine: Engine, *, datadir: str) -> faust.App:
     @app.timer(PARTITIONS_EVERY)
     async def watch_partitions() -> None:
         await engine.check_partitions()
+
+    @app.task
+    async def watch_loop() -> None:
+        await watch_lag(engine.loop_lagged, config.monotonic)
 
     return app
 

@@ -138,6 +138,10 @@ class Engine:
             if position >= 0
         }
 
+    def loop_lagged(self, seconds: float) -> None:
+        """Note by how much the event loop came late."""
+        self._metrics.loop_lag.observe(seconds)
+
     async def check_partitions(self) -> None:
         """Stop the app where its sources have got more partitions: keys have moved between them."""
         try:

@@ -25,6 +25,7 @@ from schemas.metrics import (
     EVENTS_RECEIVED,
     FENCED,
     LATE,
+    LOOP_LAG,
     LOST_RECORDS,
     PARTITION_STOPPED,
     POSITION,
@@ -67,6 +68,7 @@ class Metrics:
         self.checkpoint_seconds = histogram(CHECKPOINT_SECONDS, registry)
         self.checkpoint_bytes = counter(CHECKPOINT_BYTES, registry)
         self.restore_seconds = histogram(RESTORE_SECONDS, registry)
+        self.loop_lag = histogram(LOOP_LAG, registry)
         self.buffered_bytes = gauge(BUFFERED_BYTES, registry)
         self.breaker_open = gauge(BREAKER_OPEN, registry)
         self.partition_stopped = gauge(PARTITION_STOPPED, registry)

@@ -89,6 +89,39 @@ def latency(
         fail(f"{report['alerts_missing']} alerts did not come")
 
 
+@bench.command()
+def keys(
+    keys: Annotated[
+        int, typer.Option(min=1_000, help="Sensors, each with one open window; compared with 1,000.")
+    ] = 1_000_000,
+    per_window: Annotated[int, typer.Option(min=1, help="Events a sensor and window, on average.")] = 10,
+    cost: Annotated[bool, typer.Option(help="Measure the cost an event and the memory at the peak.")] = True,
+    restore: Annotated[bool, typer.Option(help="Measure how soon a killed worker's state is back.")] = True,
+    json: Json = False,
+) -> None:
+    """Measure what many keys cost an event and in memory, and how soon they are there again after kill -9.
+
+    Exit code 1: the worker did not finish; 5: its results are wrong.
+    """
+    from benchmarks.drain import DrainError
+    from benchmarks.keys import Plan, measure
+    from tidewatch.broker import BrokerError
+    from tidewatch.exits import Exit
+
+    try:
+        report = measure(Plan(keys, per_window=per_window, cost=cost, restore=restore), say)
+    except (BrokerError, DrainError) as error:
+        fail(error)
+    if json:
+        print_json(report)
+    else:
+        for name in ("cost", "restore"):
+            console().print(name, report.get(name))
+    parts = [*report.get("cost", {}).values(), report.get("restore", {})]
+    if any(part.get("faults") for part in parts if isinstance(part, dict)):
+        raise typer.Exit(Exit.DIFFERS)
+
+
 def _show(report: dict) -> None:  # type: ignore[type-arg]
     from rich.table import Table
 
@@ -98,6 +131,7 @@ def _show(report: dict) -> None:  # type: ignore[type-arg]
         "events/s",
         "CPU s a million",
         "peak MB",
+        "state bytes an event",
         "correct",
         "ours / theirs",
         "our CPU / theirs",
@@ -110,8 +144,13 @@ def _show(report: dict) -> None:  # type: ignore[type-arg]
             f"{system['events_per_s']:,.0f}",
             f"{system['cpu_s_per_million']:.2f}",
             f"{system['peak_mb']:.0f}",
+            _number(system["checkpoint_bytes_per_event"]),
             "yes" if system["correct"] else "NO",
             f"{ratio['events_per_s']:.1f}" if ratio else "",
             f"{ratio['cpu_s_per_million']:.3f}" if ratio else "",
         )
     console().print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
