@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from datasketches import (
 from numpy.typing import NDArray
 
 from schemas.columns import Columns
+from streams.blocks import Saved
 from streams.frames import Firing, Ints
 
 Value = float | dict[str, int]
@@ -26,6 +27,7 @@ Place = tuple[int, int]  # pane, group
 _HLL = tgt_hll_type.HLL_8
 # Larger maps pick what to forget from a sample of their slots, whose order a restored map need not share.
 _LARGEST_MAP = 10
+_PART = 100_000
 
 
 class Extra(Protocol):
@@ -209,6 +211,8 @@ class Extras:
         self._declared = declared
         self._pane, self._size, self._every, self._lateness = gcd(size, every), size, every, lateness
         self._states: list[dict[Place, Any]] = [{} for _ in declared]
+        self._groups: dict[int, set[int]] = {}  # by pane
+        self._changed: dict[int, set[int]] = {}  # since the last save
 
     def add(self, group: NDArray[np.int32], columns: Columns) -> None:
         """Add rows that count, in record order."""
@@ -219,6 +223,9 @@ class Extras:
         of = [(int(p), int(g)) for p, g in distinct.T.tolist()]
         for extra, states in zip(self._declared, self._states, strict=True):
             extra.take(states, inverse.reshape(-1).astype(np.int64), of, columns)
+        for at, member in of:
+            self._groups.setdefault(at, set()).add(member)
+            self._changed.setdefault(at, set()).add(member)
 
     def states(self, start: int, group: int) -> list[Any]:
         """Return the state of each aggregate in one window of one group."""
@@ -237,27 +244,50 @@ class Extras:
 
     def drop(self, watermark: int) -> None:
         """Let go of panes whose last window is over."""
-        if not self._declared:
-            return
         over = watermark - self._lateness - self._size
-        self._states = [
-            {place: state for place, state in held.items() if place[0] // self._every * self._every > over}
-            for held in self._states
-        ]
+        for pane in [pane for pane in self._groups if pane // self._every * self._every <= over]:
+            for group in self._groups.pop(pane):
+                for held in self._states:
+                    del held[pane, group]
+            self._changed.pop(pane, None)
 
-    def pack(self) -> dict[str, bytes]:
-        """Return one part an aggregate."""
+    def alive(self) -> Iterable[str]:
+        """Return the names of the panes that are held."""
+        return map(str, self._groups)
+
+    def save(self, *, full: bool) -> dict[str, Saved]:
+        """Return each pane, or the states of its groups that changed since the last call, by its start."""
+        chosen, self._changed = self._groups if full else self._changed, {}
         return {
-            str(number): msgspec.msgpack.encode([[*place, extra.pack(held[place])] for place in sorted(held)])
-            for number, (extra, held) in enumerate(zip(self._declared, self._states, strict=True))
+            str(pane): Saved(list(self._parts(pane, sorted(chosen[pane]))), whole=full)
+            for pane in sorted(chosen)
         }
 
-    def unpack(self, parts: Mapping[str, bytes]) -> None:
-        """Take over packed parts."""
-        for name, data in parts.items():
-            extra = self._declared[int(name)]
-            rows = msgspec.msgpack.decode(data, type=list[tuple[int, int, bytes]])
-            self._states[int(name)] = {(pane, group): extra.unpack(packed) for pane, group, packed in rows}
+    def load(self, panes: Mapping[str, Sequence[bytes]]) -> None:
+        """Take over the parts of panes, in the order in which they were saved."""
+        for name, parts in panes.items():
+            for part in parts:
+                for group, packed in msgspec.msgpack.decode(part, type=list[tuple[int, list[bytes]]]):
+                    self._groups.setdefault(int(name), set()).add(group)
+                    for extra, held, data in zip(self._declared, self._states, packed, strict=True):
+                        held[int(name), group] = extra.unpack(data)
+
+    def _parts(self, pane: int, groups: Sequence[int]) -> Iterator[bytes]:
+        """Yield the states of groups, some 100 kB at a time."""
+        rows: list[tuple[int, list[bytes]]] = []
+        size = 0
+        for group in groups:
+            packed = [
+                extra.pack(held[pane, group])
+                for extra, held in zip(self._declared, self._states, strict=True)
+            ]
+            rows.append((group, packed))
+            size += sum(map(len, packed))
+            if size > _PART:
+                yield msgspec.msgpack.encode(rows)
+                rows, size = [], 0
+        if rows:
+            yield msgspec.msgpack.encode(rows)
 
 
 def values_of(declared: Sequence[Extra], states: Sequence[Any]) -> dict[str, Value]:

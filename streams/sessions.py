@@ -15,9 +15,11 @@ from streams.frames import Bools, Firing, Ints
 from streams.merging import merged
 from streams.rules.segments import Segments
 from streams.sketches.mapping import Codes, Floats
+from streams.wheel import Wheel
 from streams.windows import Window
 
 _ONE = np.ones(1, np.int32)
+_TICKS = 64  # of a gap: so large a part of the sessions is looked at to find those that have ended
 
 
 class SessionFrames:
@@ -36,6 +38,7 @@ class SessionFrames:
         self._live: dict[int, list[int]] = {}  # sessions of each group by number, in order of time
         self._cells = Window(0)  # aggregates by session number
         self._free: list[int] = []
+        self._wheel = Wheel(gap // _TICKS)
         self._group = np.empty(0, np.int32)
         self._start = np.empty(0, np.int64)
         self._last = np.empty(0, np.int64)
@@ -82,7 +85,7 @@ class SessionFrames:
 
     def due(self, watermark: int) -> Iterator[Firing]:
         """Fire the sessions whose end has passed, in order of (end, group)."""
-        over = np.flatnonzero((self._group >= 0) & (self._last + self._gap <= watermark))
+        over = self._ended(watermark)
         if not len(over):
             return
         over = over[np.lexsort((self._group[over], self._last[over]))]
@@ -95,6 +98,14 @@ class SessionFrames:
         yield Firing(
             end, start, end, np.zeros(len(over), np.int64), np.ones(len(over), bool), closed, lambda: closed
         )
+
+    def _ended(self, watermark: int) -> Ints:
+        """Return the sessions whose end has passed; a session is looked at about once a gap, however many rows it gets."""
+        looked = self._wheel.take(watermark)
+        looked = looked[self._group[looked] >= 0]
+        end = self._last[looked] + self._gap
+        self._wheel.put(looked[end > watermark], end[end > watermark])
+        return looked[end <= watermark]
 
     def alive(self) -> Iterable[str]:
         """Return nothing: all is packed together."""
@@ -134,6 +145,7 @@ class SessionFrames:
         self._live = {}
         for number, code in enumerate(self._group.tolist()):
             self._live.setdefault(code, []).append(number)
+        self._wheel.put(np.arange(len(self._group)), self._last + self._gap)
 
     # --- rows
 
@@ -195,6 +207,7 @@ class SessionFrames:
         """Begin a session at each time and return their numbers; those of a group come in order of time."""
         numbers = self._numbers(len(groups))
         self._group[numbers], self._start[numbers], self._last[numbers] = groups, time, time
+        self._wheel.put(numbers, time + self._gap)
         for group, number in zip(groups.tolist(), numbers.tolist(), strict=True):
             mine = self._live.setdefault(group, [])
             mine.append(number)

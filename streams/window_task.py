@@ -55,7 +55,7 @@ class WindowTask:
         self._extras = extras_of(pipeline)
         self._rollups = Contributions(pipeline, self._groups, self._mapping, partition, self._extras)
         self._changes = Changes()
-        self._runs = Runs("window")
+        self._window_runs, self._extra_runs = Runs("window"), Runs("extra")
         self._groups_saved = 0
 
     @property
@@ -268,9 +268,10 @@ class WindowTask:
         header = [STATE_FORMAT, self._watermark, self._max_time, self._rollups.idle]
         small = {"header": msgspec.msgpack.encode(header)}
         small |= cut("frames", self._frames.pack()) | cut("rule", self._watch.pack())
-        small |= cut("extra", self._extras.pack())
-        windows = self._runs.since(self._frames.save(full=full), self._frames.alive(), full=full)
-        return self._new_groups(full=full) | self._changes.since(small, full=full) | windows
+        blocks = self._new_groups(full=full) | self._changes.since(small, full=full)
+        for runs, kept in ((self._window_runs, self._frames), (self._extra_runs, self._extras)):
+            blocks |= runs.since(kept.save(full=full), kept.alive(), full=full)
+        return blocks
 
     def _new_groups(self, *, full: bool) -> Blocks:
         """Return the blocks of groups that are not full since before; groups never change."""
@@ -295,12 +296,12 @@ class WindowTask:
         for name in sorted(n for n in blocks if n.startswith("groups/")):
             self._groups.load(msgspec.msgpack.decode(blocks[name]))
         self._groups_saved = len(self._groups)
-        windows = self._runs.read(blocks)
+        windows = self._window_runs.read(blocks)
         self._check_end(windows)
         self._frames.load(windows)
         self._frames.unpack(joined(blocks, "frames"))
         self._watch.unpack(joined(blocks, "rule"))
-        self._extras.unpack(joined(blocks, "extra"))
+        self._extras.load(self._extra_runs.read(blocks))
         self._changes.begin({name: data for name, data in blocks.items() if _is_small(name)})
 
     def _check_end(self, windows: Iterable[str]) -> None:
@@ -314,7 +315,7 @@ class WindowTask:
 
 def _is_small(block: str) -> bool:
     """Whether a block is written by what it holds, rather than by what was added."""
-    return not block.startswith(("groups/", "window/"))
+    return not block.startswith(("groups/", "window/", "extra/"))
 
 
 def extras_of(pipeline: Pipeline) -> Extras:

@@ -114,6 +114,21 @@ def test_extras_are_rolled_up(rows: list[tuple[str, str, int, float]]) -> None:
         assert extras == expected(own[start])
 
 
+@settings(max_examples=30, deadline=None)
+@given(rows=readings)
+def test_changes_add_up_to_the_state(rows: list[tuple[str, str, int, float]]) -> None:
+    made = by_site(rollups=())
+    task, held = WindowTask(made), dict[str, bytes]()
+    for i in range(len(rows)):
+        task.process(as_rows(rows[i : i + 1], 1, i))
+        for name, block in task.snapshot(full=False).items():
+            held.pop(name, None) if block is None else held.__setitem__(name, block)
+    again = WindowTask(made)
+    again.restore(held)
+    assert again.snapshot(full=True) == task.snapshot(full=True)
+    assert by_kind(again.advance(len(rows), 10_000)) == by_kind(task.advance(len(rows), 10_000))
+
+
 def test_many_values_stay_within_their_bounds_and_restore_to_the_same_bytes() -> None:
     rng = np.random.default_rng(2)
     names = [f"s{i}" for i in np.minimum(rng.zipf(1.3, 20_000), 6_000).tolist()]
