@@ -47,7 +47,7 @@ def encode_many(mapping: LogMapping, indptr: Ints, codes: Codes, counts: Ints) -
     numbers[0::2], numbers[1::2] = steps, counts
     stream, ends = _leb128(numbers)
     cuts = np.concatenate([[0], ends])[2 * indptr].tolist()
-    header = _header(mapping)
+    header = header_of(mapping)
     return [header + stream[a:b] for a, b in pairwise(cuts)]
 
 
@@ -59,7 +59,7 @@ def decode_many(mapping: LogMapping, sketches: list[bytes]) -> tuple[Ints, Codes
     Raises:
         ValueError: a sketch has another version or another mapping, is cut short, or names bins that there are not.
     """
-    header = _header(mapping)
+    header = header_of(mapping)
     if not all(sketch.startswith(header) for sketch in sketches):
         raise ValueError("a sketch has another version or accuracy; re-bin it before merging")
     bodies = [sketch[len(header) :] for sketch in sketches]
@@ -92,7 +92,8 @@ def decode_many(mapping: LogMapping, sketches: list[bytes]) -> tuple[Ints, Codes
     return indptr, codes.astype(np.int32), counts
 
 
-def _header(mapping: LogMapping) -> bytes:
+def header_of(mapping: LogMapping) -> bytes:
+    """Return what every sketch of a mapping begins with."""
     return bytes([VERSION]) + np.array([mapping.alpha, mapping.min_value], "<f4").tobytes()
 
 
