@@ -70,6 +70,17 @@ class Bench:
         for future in admin.create_topics(wanted).values():
             future.result(60)
 
+    def ends(self, topic: str, partitions: int) -> dict[int, int]:
+        """Return the end of each partition of a topic."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench-ends", "log_level": 2})
+        try:
+            looked = {
+                p: consumer.get_watermark_offsets(TopicPartition(topic, p), 30) for p in range(partitions)
+            }
+            return {partition: found[1] for partition, found in looked.items()}
+        finally:
+            consumer.close()
+
     def drain(self, system: System, workload: Workload, recount: Recount, label: str, limit: float) -> Drain:
         """Let a system drain a workload's topic within ``limit`` seconds.
 

@@ -46,7 +46,8 @@ class Return:
     """How a killed worker came back, in seconds from the start of the next one.
 
     ``restored`` is when all partitions were ready (the group waits for the dead member's session first), ``went_on`` when all
-    had committed beyond where the dead one was, ``reading`` how long a partition took to read and build its state, on average.
+    had committed beyond where the dead one was (or all there is), ``reading`` how long a partition took to read and build its
+    state, on average.
     """
 
     answered: float
@@ -137,6 +138,7 @@ def _killed(
         enough = KILLED_AT * workload.events
         dead = _until(first, process, limit, lambda said: said.processed >= enough)
         process.kill()
+    ends = place.ends(source, workload.partitions)
     say(f"killed after {dead.processed:,.0f} events")
     with closing(Reader(place.bootstrap, results, workload.partitions)) as reader:
         began = time.monotonic()
@@ -145,7 +147,8 @@ def _killed(
             answered = time.monotonic() - began
             said = _until(second, process, limit, lambda s: s.restored >= workload.partitions)
             restored = time.monotonic() - began
-            _until(second, process, limit, lambda s: _beyond(s.positions, dead.positions))
+            goals = {p: min(at + 1, ends[p]) for p, at in dead.positions.items()}
+            _until(second, process, limit, lambda s: _reached(s.positions, goals))
             went_on = time.monotonic() - began
             say(f"restored after {restored:.1f} s, went on after {went_on:.1f} s")
             reader.until(len(recount), began + limit, process, second)
@@ -161,8 +164,8 @@ def _killed(
     )
 
 
-def _beyond(now: dict[int, int], before: dict[int, int]) -> bool:
-    return now.keys() == before.keys() and all(now[partition] > at for partition, at in before.items())
+def _reached(now: dict[int, int], goals: dict[int, int]) -> bool:
+    return now.keys() == goals.keys() and all(now[partition] >= goal for partition, goal in goals.items())
 
 
 def _until(log: Path, process: psutil.Process, limit: float, done: Callable[[Said], bool]) -> Said:
