@@ -78,13 +78,16 @@ def totalled(log: list[Entry]) -> tuple[Ints, Ints]:
     """Return the distinct keys of a log, ascending, and how often each was hit."""
     once = _joined([keys for keys, times in log if times is None])
     once.sort()
-    first = _firsts(once)
-    single = once[first], np.diff(np.append(first, len(once)))
+    keys, counts = np.empty_like(once), np.empty_like(once)
+    n = kernel.count(once, keys, counts)
+    keys, counts = keys[:n].copy(), counts[:n].copy()
+    if all(times is None for _, times in log):
+        return keys, counts
     often = _joined([keys for keys, times in log if times is not None])
     order = np.argsort(often, kind="stable")
     often, times = often[order], _joined([times for _, times in log if times is not None])[order]
     first = _firsts(often)
-    return merged(*single, often[first], np.add.reduceat(times, first) if len(first) else times)
+    return merged(keys, counts, often[first], np.add.reduceat(times, first) if len(first) else times)
 
 
 def merged(keys: Ints, counts: Ints, more_keys: Ints, more_counts: Ints) -> tuple[Ints, Ints]:

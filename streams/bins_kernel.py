@@ -1,4 +1,4 @@
-"""The compiled merge of two sorted lists of counted bins."""
+"""The compiled loops over sorted bins: counting equal ones, merging two lists."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def merge(keys: Any, counts: Any, more_keys: Any, more_counts: Any, out_keys: An
             j += 1
         n += 1
     return n
+
+
+@compiled
+def count(keys: Any, out_keys: Any, out_counts: Any) -> int:
+    """Write the distinct values of an ascending array and how often each comes, and return how many there are."""
+    n = -1
+    for i in range(len(keys)):
+        if i == 0 or keys[i] != keys[i - 1]:
+            n += 1
+            out_keys[n], out_counts[n] = keys[i], 0
+        out_counts[n] += 1
+    return n + 1

@@ -135,7 +135,7 @@ class TumblingFrames:
         """Yield the windows of rows, opened where needed, with the rows of each."""
         start = time - time % self._size
         first, last = int(start.min(initial=_FAR)), int(start.max(initial=-_FAR))
-        for opening in [first] if first == last else np.unique(start).tolist():
+        for opening in [first] if first == last else _distinct(start):
             mine = slice(None) if first == last else np.flatnonzero(start == opening)
             window = self._windows.get(opening)
             if window is None:
@@ -196,6 +196,12 @@ def loaded(windows: Mapping[str, Sequence[bytes]], make: Callable[[int], Window]
         for part in parts:
             found[int(start)].load(part)
     return found
+
+
+def _distinct(start: Ints) -> list[int]:
+    """Return the distinct values, ascending, of an array whose equal ones mostly stand together."""
+    changes = np.flatnonzero(start[1:] != start[:-1]) + 1
+    return sorted({*start[:1].tolist(), *start[changes].tolist()})
 
 
 def exact(window: Window) -> ExactWindow:

@@ -18,7 +18,7 @@ class Groups:
     """The persistent dictionary from label values to codes, in order of first appearance."""
 
     def __init__(self, by: tuple[str, ...], keep: tuple[str, ...]) -> None:
-        self._by, self._keep, self._label_names = by, keep, by + keep
+        self._by, self._keep, self.label_names = by, keep, by + keep
         self._codes: dict[tuple[str, ...], int] = {}
         self.kept: list[tuple[str, ...]] = []
         self.keys: list[bytes] = []
@@ -43,7 +43,7 @@ class Groups:
 
     def _look_up(self, columns: Columns, rows: NDArray[np.intp]) -> list[int]:
         """Return the groups of rows, new ones in their order."""
-        columns_of = [columns.labels[name] for name in self._label_names]
+        columns_of = [columns.labels[name] for name in self.label_names]
         texts = [[column.values[code] for code in column.codes[rows].tolist()] for column in columns_of]
         known, depth = self._codes, len(self._by)
         found = []
@@ -65,7 +65,7 @@ class Groups:
 
     def labels(self, code: int) -> dict[str, str]:
         """Return the labels of a group."""
-        return dict(zip(self._label_names, self.kept[code], strict=True))
+        return dict(zip(self.label_names, self.kept[code], strict=True))
 
     def rows(self, start: int) -> list[tuple[str, ...]]:
         """Return the labels of the groups from ``start`` on, for a snapshot."""

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.packed import address_of
 from streams.extras import Value
 from streams.frames import Firing
 from streams.groups import Groups
@@ -23,8 +24,8 @@ Ints = NDArray[np.int64]
 _AT_ONCE = 4096
 _FLOATS = ("sum", "mean", "variance", "min", "max", "first", "last")
 _BEFORE, _AFTER = ("start", "end", "revision", "count"), ("late", "first_time", "last_time")
-# Bytes that an integer takes at most; a bin in base64: a step of 16 bits, a count of 63; a sketch's header and padding.
-_INTEGER, _BIN, _HEADER = 20, 16, 20
+# Bytes at most: of an integer; of a bin, its step of 16 bits and its count of 63; of a bin in base64; of a sketch's header in it.
+_INTEGER, _LARGEST_BIN, _BIN, _HEADER = 20, 12, 16, 20
 _NO_EXTRAS = b"{}\n"
 
 
@@ -40,6 +41,7 @@ class Summaries:
         self._levels = np.array(levels)
         self._header = np.frombuffer(header_of(mapping), np.uint8)
         self._pieces, self._piece_at = _laid([piece.encode() for piece in _pieces(name, mapping, levels)])
+        self._labels_of = _struct_of(groups.label_names)
         self._encoder = msgspec.json.Encoder()
 
     def of(
@@ -61,11 +63,15 @@ class Summaries:
         whole = {"start": firing.start, "end": firing.end, "revision": firing.revision, "count": closed.count}
         whole |= {"late": np.array([0] * n if late is None else late, np.int64)} | closed.times
         integers = np.column_stack([whole[name] for name in (*_BEFORE, *_AFTER)])
+        codes, counts = (
+            np.ascontiguousarray(closed.codes, np.int32),
+            np.ascontiguousarray(closed.counts, np.int64),
+        )
         outputs: list[Output] = []
         for at in range(0, n, _AT_ONCE):
             here = slice(at, at + _AT_ONCE)
             groups = closed.group[here].tolist()
-            bins = closed.indptr[at : at + len(groups) + 1], closed.codes, closed.counts
+            bins = closed.indptr[at : at + len(groups) + 1], codes, counts
             rest = None if extras is None else extras[here]
             values = self._values(groups, integers[here], floats[here], bins, rest)
             keys = self._groups.keys
@@ -83,9 +89,9 @@ class Summaries:
         extras: Sequence[Mapping[str, Value]] | None,
     ) -> Iterator[bytes]:
         """Yield the JSON of each row."""
-        names, labels, lines = self._groups.names, self._groups.labels, self._encoder.encode_lines
-        name_lines = lines([names[group] for group in groups])
-        label_lines = lines([labels(group) for group in groups])
+        known, lines = self._groups, self._encoder.encode_lines
+        name_lines = lines([known.names[group] for group in groups])
+        label_lines = lines([self._labels_of(*known.kept[group]) for group in groups])
         extra_lines = _NO_EXTRAS if extras is None else lines(extras)
         numbers = self._encoder.encode(floats.ravel().tolist())[1:-1] + b","
         texts = 2 * len(name_lines) + len(label_lines) + len(numbers)
@@ -93,12 +99,26 @@ class Summaries:
         constant = len(self._pieces) + integers.shape[1] * _INTEGER + _HEADER + len(self._piece_at)
         size = texts + constant * len(groups) + _BIN * int(bins[0][-1] - bins[0][0])
         out, ends = np.empty(size, np.uint8), np.empty(len(groups), np.int64)
+        indptr, codes, counts = bins
+        scratch = np.empty(len(self._header) + _LARGEST_BIN * int(np.diff(indptr).max()), np.uint8)
+        text, header = np.frombuffer(numbers, np.uint8), self._header
+        (names, name_at), (labels, label_at), (more, more_at) = map(
+            _by_line, (name_lines, label_lines, extra_lines)
+        )
         kernel.rows(
-            self._pieces, self._piece_at, *_by_line(name_lines), *_by_line(label_lines), *_by_line(extra_lines),
-            integers, np.frombuffer(numbers, np.uint8), floats.shape[1], self._header, *bins, out, ends,
+            address_of(self._pieces), self._piece_at, address_of(names), name_at, address_of(labels), label_at,
+            address_of(more), more_at, integers, address_of(text), floats.shape[1], address_of(header), len(header),
+            indptr, address_of(codes), address_of(counts), address_of(scratch), address_of(out), ends,
         )  # fmt: skip
         data = out[: ends[-1]].tobytes()
         return (data[begin:end] for begin, end in pairwise([0, *ends.tolist()]))
+
+
+def _struct_of(names: Sequence[str]) -> type[msgspec.Struct]:
+    """Return a struct that takes a text for each name and is encoded like the dict of them, several times as fast."""
+    fields = [(f"label_{i}", str) for i in range(len(names))]
+    rename = {f"label_{i}": name for i, name in enumerate(names)}
+    return msgspec.defstruct("Labels", fields, rename=rename, frozen=True, gc=False)
 
 
 def _pieces(name: str, mapping: LogMapping, levels: Sequence[float]) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.packed import address_of
 from schemas.results import WindowSummary
 from streams.frames import Firing
 from streams.groups import Groups
@@ -80,5 +81,5 @@ def test_the_bytes_are_those_of_the_type(
 @given(number=st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-1000, 1000))
 def test_integers_are_written_as_python_writes_them(number: int) -> None:
     out = np.zeros(30, np.uint8)
-    end = text_kernel.digits(np.int64(number), out, 0)
+    end = text_kernel.digits(np.int64(number), address_of(out)) - address_of(out)
     assert out[:end].tobytes() == b"%d" % number
