@@ -34,7 +34,7 @@ class Plan:
     keys: int = 1_000_000
     few: int = 1_000
     per_window: int = 10
-    events: int = 4_000_000
+    events: int = 2_000_000
     start_up: int = 20_000
     cost: bool = True
     restore: bool = True
@@ -95,9 +95,9 @@ def _cost(
         )
         return drain
 
-    start_up = drained(Workload(plan.start_up, plan.few, plan.per_window))
-    few = drained(Workload(plan.events, plan.few, plan.per_window))
     all_keys = drained(many, recount)
+    few = drained(Workload(plan.events, plan.few, plan.per_window))
+    start_up = drained(Workload(plan.start_up, plan.few, plan.per_window))
     each = [
         (drain.cpu_seconds - start_up.cpu_seconds) / (drain.events - start_up.events)
         for drain in (few, all_keys)

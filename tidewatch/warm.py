@@ -13,6 +13,7 @@ from producers.splitting import ipc_stream
 from schemas.codec import ARROW, JSON
 from schemas.columns import RawBatch
 from schemas.packed import Packed
+from streams.bins import Bins
 from streams.config import Stage
 from streams.distributions.grid import Grid
 from streams.distributions.sources import of_sample
@@ -40,6 +41,7 @@ def warm_up(stages: Iterable[Stage]) -> None:
     _warm_fetching()
     _warm_distances()
     _warm_panes()
+    _warm_bins()
     arrow = _arrow_record()
     for stage in stages:
         values = [form % (i, _START + i * _STEP) for i in range(_GROUPS) for form in _EVENTS] + [arrow]
@@ -82,6 +84,14 @@ def _warm_panes() -> None:
     window.update(one, np.ones(1), np.zeros(1, np.int64), one)
     groups, table = window.panes()
     window.merge(groups, table, np.zeros(1, np.intp))
+
+
+def _warm_bins() -> None:
+    """Count bins and merge them with those counted before, as windows do that have been saved before."""
+    bins, one = Bins(), np.ones(1, np.int64)
+    for _ in range(2):
+        bins.note(one)
+        bins.fresh(full=True)
 
 
 def _warm_distances() -> None:
