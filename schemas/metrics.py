@@ -154,6 +154,17 @@ REBALANCE_PAUSE: Final = Metric(
 FENCED: Final = Metric(
     "worker", "counter", "tidewatch_fenced", "Partitions lost to another worker while working on them."
 )
+TAKEOVERS: Final = Metric(
+    "worker", "counter", "tidewatch_takeovers", "Partitions taken from a worker that trailed."
+)
+STANDBY_BYTES: Final = Metric(
+    "worker",
+    "gauge",
+    "tidewatch_standby_bytes",
+    "Copies of other workers' state held to take over from.",
+    (),
+    "bytes",
+)
 REPORTS: Final = Metric(
     "worker",
     "counter",

@@ -28,7 +28,9 @@ def create_app(engine: Engine, *, datadir: str) -> faust.App:
         broker_consumer=[f"tidewatch://{server}" for server in servers.split(";")],
         broker_credentials=credentials(config.connection),
         broker_session_timeout=config.session_timeout,
-        broker_heartbeat_interval=max(config.session_timeout / 5, 0.2),
+        broker_heartbeat_interval=max(config.session_timeout / 10, 0.2),
+        broker_rebalance_timeout=1.5 * config.session_timeout
+        + 2,  # the others stand still until the slowest has joined
         broker_max_poll_interval=2 * config.session_timeout,  # the member never looks idle, see the transport
         topic_allow_declare=False,
         topic_disable_leader=True,

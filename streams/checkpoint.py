@@ -91,12 +91,21 @@ class Restored:
 
     def state(self, topic: str) -> dict[str, bytes]:
         """Return the blocks of the task on ``topic``, those that were split joined again."""
-        joined: dict[str, bytes] = {}
+        parts: dict[str, list[bytes]] = {}
         for (entry, _), value in sorted(self.blocks.items()):
             of_topic, name, *_ = entry.split("\0")
             if of_topic == topic:
-                joined[name] = joined.get(name, b"") + value
-        return joined
+                parts.setdefault(name, []).append(value)
+        return {name: values[0] if len(values) == 1 else b"".join(values) for name, values in parts.items()}
+
+
+@dataclass(slots=True)
+class Warm:
+    """A copy of what a checkpoint partition says up to offset ``next``, holding ``size`` bytes of state."""
+
+    restored: Restored = field(default_factory=Restored)
+    next: int = 0
+    size: int = 0
 
 
 def decode_progress(value: bytes) -> Progress:
@@ -177,10 +186,12 @@ def read_checkpoint(
     topic: str,
     partition: int,
     keep_trying: Callable[[], bool] = lambda: True,
+    warm: Warm | None = None,
 ) -> Restored:
     """Read one checkpoint partition to its present end, waiting for Kafka while ``keep_trying()`` says so.
 
-    An owner calls it after ``init_transactions()`` of the partition's own producer: then nobody else can append to it.
+    An owner calls it after ``init_transactions()`` of the partition's own producer: then nobody else can append to it. With a
+    ``warm`` copy only what came after it is read, unless that does not lead to a whole state.
 
     Raises:
         IncompatibleCheckpointError: another format wrote it, or part of the newest state is gone.
@@ -198,18 +209,23 @@ def read_checkpoint(
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 20,
             "fetch.queue.backoff.ms": 2,
+            "max.partition.fetch.bytes": 16_000_000,
         }
     )
-    restored = Restored()
-    end = log_range(connection, topic, partition, isolation="read_committed").high
+    readable = log_range(connection, topic, partition, isolation="read_committed")
+    end, restored, begin = readable.high, Restored(), OFFSET_BEGINNING
+    if warm is not None and readable.low <= warm.next <= end:
+        restored, begin = warm.restored, warm.next
     try:
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        consumer.assign([TopicPartition(topic, partition, begin)])
         while keep_trying():
-            for message in consumer.consume(1_000, 0.5):
+            for message in consumer.consume(1_000, 0.1):
                 error = message.error()
                 if error is None and int(message.offset() or 0) < end:
                     restored.take(message.key() or b"", message.value() or b"")
                 elif error is None or error.code() == KafkaError._PARTITION_EOF:
+                    if restored.missing and begin != OFFSET_BEGINNING:
+                        return read_checkpoint(connection, topic, partition, keep_trying)
                     return _whole(restored, topic, partition)
                 elif error.code() in FORBIDDEN:
                     raise KafkaException(error)

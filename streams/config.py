@@ -37,7 +37,9 @@ class Stage:
 class EngineConfig:
     """Settings of one worker. ``connection`` holds librdkafka properties; times are seconds, sizes bytes.
 
-    The first ``canary_partitions`` partitions carry canaries. ``seals`` encrypt the state of private stages.
+    The first ``canary_partitions`` partitions carry canaries. ``seals`` encrypt the state of private stages. ``takeover_after`` is
+    how long records wait for an owner that trails until another worker takes its partitions (0: for ever). ``standbys`` is how
+    many other workers keep a copy of each partition's state, in at most ``standby_bytes`` each.
     """
 
     app_id: str
@@ -60,6 +62,9 @@ class EngineConfig:
     breaker_share: float = 0.95
     canary_partitions: int = 0
     seals: Seals | None = field(default=None, repr=False)
+    takeover_after: float = 10.0
+    standbys: int = 0
+    standby_bytes: int = 1 << 30
     monotonic: Callable[[], float] = field(default=time.monotonic)
     wall_clock: Callable[[], float] = field(default=time.time)
 

@@ -12,6 +12,8 @@ from confluent_kafka.admin import AdminClient
 
 from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
+from streams.copies import Copies
+from streams.costs import Spent
 from streams.errors import (
     BreakerOpenError,
     FencedError,
@@ -24,7 +26,10 @@ from streams.errors import (
 )
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
+from streams.holdings import Holdings
+from streams.membership import Heirdom
 from streams.metrics import Metrics
+from streams.overseer import Overseer
 from streams.preflight import check_unchanged
 from streams.structs import settle
 from streams.unit import Parked, Unit
@@ -71,9 +76,14 @@ class Engine:
         self._admin: AdminClient | None = None
         self._failures: dict[int, int] = {}
         self._paused_since: float | None = None
+        self._regrouping = False
         self.rejoin: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fetcher = Fetcher(config, self._arrived, metrics.buffered_bytes.set, self._fetching_failed)
+        self._copies = Copies(config, metrics.standby_bytes.set)
+        sources = [(stage.topic, p) for stage in stages for p in range(partitions)]
+        self._overseer = Overseer(config, sources, self._trailing, self._spent)
+        self.member = Holdings(config, lambda: self._overseer.costs, self._copies.following)
         self._closing = threading.Event()
         self._rules: Mapping[str, str] = {}
 
@@ -82,6 +92,8 @@ class Engine:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._fetcher.start()
+            if self.config.takeover_after:
+                self._overseer.start()
         topics = {stage.topic for stage in self.stages}
         by_partition: dict[int, set[str]] = {}
         for topic, partition in sources:
@@ -90,11 +102,16 @@ class Engine:
             self._on_fatal(moved_keys(self.config.app_id, self._partitions, max(by_partition) + 1))
             return
         failpoint("assigned")
+        self._regrouping = False
         self._failures.clear()
         self._owned = {p for p, assigned in by_partition.items() if topics <= assigned}
         self._parked = {p: parked for p, parked in self._parked.items() if p in self._owned}
         self._metrics.rebalances.inc()
         self._metrics.owned(self._owned)
+        told = self.member.told
+        self.member.assigned(self._owned)
+        self._overseer.begin(told.heirdoms, self._owned)
+        self._copies.follow({*told.copies, *self._owned.intersection(self._copies.following())})
         for partition in sorted(self._owned):
             self._start(partition, self._paused_since)
         self._paused_since = None
@@ -102,14 +119,18 @@ class Engine:
     async def revoked(self) -> None:
         """Commit and close every unit; those that do not end in time are left to be fenced by the next owner."""
         failpoint("revoked")
+        self._regrouping = True
         if self._units and self._paused_since is None:
             self._paused_since = self.config.monotonic()
         self._owned = set()
+        self._overseer.pause()
         await self._stop_units()
 
     async def close(self) -> None:
         """Commit, close every unit and stop fetching."""
         self._closing.set()
+        self._overseer.stop()
+        self._copies.stop()
         await self.revoked()
         if self._loop is not None:
             await asyncio.to_thread(self._fetcher.stop)
@@ -169,6 +190,7 @@ class Engine:
             self._ended,
             parked,
             paused_since,
+            self._copies.take,
         )
         self._units[partition] = unit
         unit.rules = self._rules
@@ -199,6 +221,8 @@ class Engine:
         partition = unit.partition
         if self._units.get(partition) is not unit:  # abandoned or revoked: another owner has gone on
             log.warning("partition %d: an earlier owner ended: %s", partition, error)
+            if isinstance(error, FencedError) and partition not in self._owned:
+                self.member.lost(partition)
             return
         del self._units[partition]
         self._metrics.stopped(partition)
@@ -218,7 +242,34 @@ class Engine:
         log.warning("partition %d was taken over, joining the group anew: %s", partition, error)
         self._metrics.fenced.inc()
         self._owned.discard(partition)
+        self.member.lost(partition)
         self.rejoin()
+
+    def _trailing(self, partition: int, heirdom: Heirdom) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take_over, partition, heirdom)
+
+    def _take_over(self, partition: int, heirdom: Heirdom) -> None:
+        """Fence an owner that trails and go on in its place; it learns of that by being fenced, and asks the group."""
+        if self._closing.is_set() or self._regrouping or partition in self._owned:
+            return
+        log.warning(
+            "partition %d: its owner trails, taking over (taken %d times before)", partition, heirdom.moves
+        )
+        self._metrics.takeovers.inc()
+        self._owned.add(partition)
+        rest = self.member.taken(partition, heirdom)
+        self._start(partition)
+        if self._loop is not None:
+            self._loop.call_later(rest + RESTART_AFTER, self._offer, heirdom.owner)
+
+    def _offer(self, worker: str) -> None:
+        """Let the group share out again once a worker that trailed has rested, so that it gets its share."""
+        if self.member.rested(worker) and not self._closing.is_set():
+            self.rejoin()
+
+    def _spent(self) -> dict[int, Spent]:
+        return {unit.partition: unit.spent for unit in list(self._units.values()) if unit.ready.is_set()}
 
     def _again(self, unit: Unit, why: str) -> None:
         partition = unit.partition

@@ -35,6 +35,8 @@ from schemas.metrics import (
     REPORTS,
     RESTORE_SECONDS,
     RESULTS,
+    STANDBY_BYTES,
+    TAKEOVERS,
     WATERMARK,
     counter,
     gauge,
@@ -75,6 +77,8 @@ class Metrics:
         self.rebalances = counter(REBALANCES, registry)
         self.rebalance_pause = histogram(REBALANCE_PAUSE, registry)
         self.fenced = counter(FENCED, registry)
+        self.takeovers = counter(TAKEOVERS, registry)
+        self.standby_bytes = gauge(STANDBY_BYTES, registry)
         self.lost_records = counter(LOST_RECORDS, registry)
         self.reports = counter(REPORTS, registry)
         self.prior_fits = counter(PRIOR_FITS, registry)

@@ -12,7 +12,6 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from schemas.topics import CANARIES
 from streams.assignor import TogetherAssignor
 
 BATCH_CODEC = "tidewatch-batch"
@@ -38,7 +37,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         # Without tables Faust deals partitions out one by one, which tears the sources of a unit apart.
-        consumer._partition_assignment_strategy = (TogetherAssignor(),)
+        consumer._partition_assignment_strategy = (TogetherAssignor(self.app.engine.member),)
         return consumer
 
     async def on_start(self) -> None:
@@ -107,10 +106,10 @@ class Consumer(driver.Consumer):
         for delivery in deliveries:
             batch = delivery.batch
             tp = TP(batch.topic, batch.partition)
-            if batch.topic == CANARIES:  # fetched by the units themselves, so the group does not know of it
-                self.app.engine.submit(delivery)
-            elif tp in assignment:
+            if tp in assignment:
                 yield tp, self._message(tp, delivery)
+            else:  # canaries, and partitions taken from a worker that trails, of which the group does not know yet
+                self.app.engine.submit(delivery)
 
     def _message(self, tp: TP, delivery: Any) -> ConsumerMessage:
         generation = self.app.consumer_generation_id

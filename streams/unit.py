@@ -14,9 +14,10 @@ from schemas.topics import CANARIES, CANARIES_SEEN
 from streams.breaker import Breaker
 from streams.cadence import Cadence
 from streams.canary import NEWEST, CanaryCarrier
-from streams.checkpoint import Progress, Restored, StateLedger, progress_record, read_checkpoint
+from streams.checkpoint import Progress, Restored, StateLedger, Warm, progress_record, read_checkpoint
 from streams.compatibility import check_compatible
 from streams.config import EngineConfig, Stage
+from streams.costs import Spent
 from streams.errors import BreakerOpenError, EngineError, OutputRefusedError, PositionLostError
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
@@ -64,11 +65,14 @@ class Unit(threading.Thread):
         on_end: Callable[[Unit, BaseException | None], None],
         parked: Parked | None = None,
         paused_since: float | None = None,
+        warm: Callable[[int], Warm | None] = lambda _: None,
     ) -> None:
         super().__init__(name=f"tw-unit-{partition}", daemon=True)
         self.partition = partition
         self.parked = parked
         self._paused_since = paused_since
+        self._warm = warm
+        self.spent = Spent()
         self.ready = threading.Event()
         self.rules: Mapping[str, str] = {}
         self._partitions = partitions
@@ -160,7 +164,13 @@ class Unit(threading.Thread):
 
     def _restore(self) -> None:
         config = self._config
-        restored = read_checkpoint(config.connection, config.checkpoint_topic, self.partition, self._may_wait)
+        restored = read_checkpoint(
+            config.connection,
+            config.checkpoint_topic,
+            self.partition,
+            self._may_wait,
+            self._warm(self.partition),
+        )
         failpoint("restore-read", self.partition)
         if not self._take_back(restored):
             self._rebuild(restored)
@@ -295,6 +305,7 @@ class Unit(threading.Thread):
             return
         self._metrics.received(len(batch))
         self._run_task(runner, delivery)
+        self.spent = Spent(time.thread_time(), self.spent.offsets + batch.next - batch.start)
 
     def _take_canary(self, delivery: Delivery) -> None:
         # While outputs are recomputed nothing is published, so the canary would only wait: its age tells that by not coming.

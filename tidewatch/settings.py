@@ -51,6 +51,15 @@ class Settings(BaseSettings):
         default=0, ge=0, le=65535, description="port of worker metrics; 0 takes a free one"
     )
     metrics_host: str = Field(default="127.0.0.1", description="address on which worker metrics are served")
+    takeover_after: float = Field(
+        default=10.0,
+        ge=0.0,
+        description="seconds that records wait for a worker that trails until another takes its partitions; 0: for ever",
+    )
+    standbys: int = Field(
+        default=0, ge=0, description="how many other workers keep a copy of each partition's state"
+    )
+    standby_bytes: int = Field(default=1 << 30, ge=0, description="bytes of such copies a worker holds at most")
     maven_repository: str | None = Field(
         default=None, description="Maven mirror to fetch the local Kafka's jars from"
     )

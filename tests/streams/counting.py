@@ -42,19 +42,24 @@ def decode(batch: RawBatch) -> Columns:
 class Counting:
     """Publish count and sum so far with every record; fail at a poisonous one, and once at a flaky one.
 
-    ``ballast`` bytes of state, different at each count, make snapshots as large as a test wants.
+    ``ballast`` bytes of state, different at each count, make snapshots as large as a test wants, ``work`` seconds of CPU time its
+    records as dear.
     """
 
     watermark = 0
     max_event_time = NEVER
     stumbled = False
     ballast = int(os.environ.get("COUNTING_BALLAST", "0"))
+    work = float(os.environ.get("COUNTING_WORK", "0"))
 
     def __init__(self, partition: int = 0) -> None:  # noqa: ARG002
         self.count = self.sum = 0
 
     def process(self, columns: Columns) -> list[Output]:
         outputs = []
+        done = time.thread_time() + self.work * len(columns)
+        while self.work and time.thread_time() < done:
+            pass
         for value in columns.numbers["value"]:
             if value == float(POISON):
                 raise ValueError("poison")
@@ -109,10 +114,12 @@ def work(sources: list[str], bootstrap: str, state_interval: float) -> None:
         sources[0],
         {"bootstrap.servers": bootstrap},
         state_interval=state_interval,
-        session_timeout=4.0,
+        session_timeout=float(os.environ.get("COUNTING_SESSION", "4")),
         emission_interval=float(os.environ.get("COUNTING_EMISSION", "0.1")),
         fetch_records=int(os.environ.get("COUNTING_FETCH", "20000")),
         accept_loss=bool(os.environ.get("COUNTING_ACCEPT_LOSS")),
+        takeover_after=float(os.environ.get("COUNTING_TAKEOVER", "10")),
+        standbys=int(os.environ.get("COUNTING_STANDBYS", "0")),
     )
     stages = [stage(source, os.environ.get("COUNTING_SIGNATURE", "counting-1")) for source in sources]
 

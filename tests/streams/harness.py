@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -14,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+from aiokafka import TopicPartition as AioPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
@@ -122,6 +127,35 @@ def send(bootstrap: str, source: str, values: Sequence[bytes], partition: int) -
     for value in values:
         producer.produce(source, value, partition=partition)
     assert producer.flush(PATIENCE) == 0
+
+
+def writers(bootstrap: str, topic: str, partition: int) -> list[tuple[int, int]]:
+    """Return id and epoch of the producer of every batch in a partition's log, in order; aborted ones too, markers not."""
+    return asyncio.run(_writers(bootstrap, topic, partition))
+
+
+async def _writers(bootstrap: str, topic: str, partition: int) -> list[tuple[int, int]]:
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    await client.set_topics([topic])
+    leader = client.cluster.leader_for_partition(AioPartition(topic, partition))
+    end = log_range({"bootstrap.servers": bootstrap}, topic, partition, PATIENCE)
+    found, offset = [], end.low
+    try:
+        while offset < end.high:
+            asked = FetchRequest(500, 1, 1 << 24, 0, [(topic, [(partition, offset, 1 << 24)])])
+            response = await client.send(leader, asked)
+            batches = MemoryRecords(response.topics[0][1][0][-1])
+            before = offset
+            while batches.has_next():
+                batch = batches.next_batch()
+                if batch.base_offset >= offset and not batch.is_control_batch:
+                    found.append((batch.producer_id, batch.producer_epoch))
+                offset = max(offset, batch.next_offset)
+            assert offset > before, f"{topic}[{partition}] cannot be read at {before}"
+    finally:
+        await client.close()
+    return found
 
 
 def progress_of(bootstrap: str, app: str, partition: int) -> list[Progress]:
@@ -250,6 +284,40 @@ class Workers:
 
     def _trigger(self, number: int) -> Path:
         return self._logs / f"failpoint-{number}"
+
+
+class Throttle(threading.Thread):
+    """Lets a process run for only 50 ms of every second, as on a machine that is far too busy, until it is told to stop."""
+
+    def __init__(self, process: subprocess.Popen[bytes], share: float = 0.05) -> None:
+        super().__init__(daemon=True)
+        self._process, self._share = process, share
+        self._stop_now = threading.Event()
+
+    def run(self) -> None:
+        """Stop and continue the process by turns."""
+        while not self._stop_now.is_set():
+            self._process.send_signal(signal.SIGSTOP)
+            self._stop_now.wait(1.0 - self._share)
+            self._process.send_signal(signal.SIGCONT)
+            self._stop_now.wait(self._share)
+
+    def stop(self) -> None:
+        """Let the process run freely."""
+        self._stop_now.set()
+        self.join(PATIENCE)
+        self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def throttled(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Throttle a process within the block."""
+    throttle = Throttle(process)
+    throttle.start()
+    try:
+        yield
+    finally:
+        throttle.stop()
 
 
 @contextmanager

@@ -77,6 +77,9 @@ def worker(
         start=start,
         accept_loss=accept_loss,
         seals=seals_of(settings.checkpoint_keys),
+        takeover_after=settings.takeover_after,
+        standbys=settings.standbys,
+        standby_bytes=settings.standby_bytes,
     )
     port = settings.metrics_port if metrics_port is None else metrics_port
     if workers > 1 or targets is not None:

@@ -1,0 +1,106 @@
+"""Looks at the progress of all partitions of an app, for the member that is to take over those whose owners trail."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping
+
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from streams.config import EngineConfig
+from streams.costs import Costs, Spent
+from streams.membership import Heirdom
+from streams.trailing import Source, Trails
+
+log = logging.getLogger(__name__)
+
+
+class Overseer(threading.Thread):
+    """Ask Kafka every few seconds where logs end and how far the group has got.
+
+    Reads only: the group's offsets, which owners set to what they have committed, and the ends of the logs. Calls ``take``, on
+    this thread, with each partition that trails, and keeps in ``costs`` what the partitions of this worker cost.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        sources: Collection[Source],
+        take: Callable[[int, Heirdom], None],
+        spent: Callable[[], Mapping[int, Spent]],
+    ) -> None:
+        super().__init__(name="tw-overseer", daemon=True)
+        self._config = config
+        self._places = [TopicPartition(*source) for source in sorted(sources)]
+        self._take = take
+        self._spent = spent
+        self._every = max(config.takeover_after / 5, 0.2)
+        self._trails = Trails(config.takeover_after, self._every)
+        self._lock = threading.Lock()
+        self._heirdoms: dict[int, Heirdom] = {}
+        self._costs = Costs()
+        self._stop_now = threading.Event()
+        self.costs: dict[int, float] = {}
+
+    def begin(self, heirdoms: Mapping[int, Heirdom], mine: Collection[int]) -> None:
+        """Follow a new assignment; any thread may call this."""
+        with self._lock:
+            self._heirdoms = dict(heirdoms)
+            self._trails.begin(self._config.monotonic(), heirdoms, mine)
+
+    def pause(self) -> None:
+        """Take nothing until the next assignment."""
+        self.begin({}, ())
+
+    def stop(self) -> None:
+        """End the thread, without waiting for it."""
+        self._stop_now.set()
+
+    def run(self) -> None:
+        """Look until stopped; what cannot be seen is looked at again."""
+        admin = AdminClient({"log_level": 3, **self._config.connection})
+        told = False
+        while not self._stop_now.wait(self._every):
+            try:
+                ends, positions = self._look(admin)
+            except KafkaException as error:
+                if not told:
+                    log.warning("cannot see how far the partitions are: %s", error)
+                told = True
+            else:
+                told = False
+                self._judge(ends, positions)
+
+    def _look(self, admin: AdminClient) -> tuple[dict[Source, int], dict[Source, int]]:
+        newest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = admin.list_offsets(
+            dict.fromkeys(self._places, newest),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=5.0,
+        )
+        group = self._config.app_id
+        request = [ConsumerGroupTopicPartitions(group, self._places)]
+        answer = admin.list_consumer_group_offsets(request, request_timeout=5.0)[group].result()
+        ends = {(place.topic, place.partition): int(found.result().offset) for place, found in asked.items()}
+        committed = answer.topic_partitions or ()
+        return ends, {(place.topic, place.partition): int(place.offset) for place in committed}
+
+    def _judge(self, ends: Mapping[Source, int], positions: Mapping[Source, int]) -> None:
+        with self._lock:
+            now = self._config.monotonic()
+            self._trails.observe(now, ends, positions)
+            self._measure(now, ends)
+            due = [(p, self._heirdoms.pop(p)) for p in self._trails.due()]
+            for partition, _ in due:
+                self._trails.taken(partition)
+        for partition, heirdom in due:
+            self._take(partition, heirdom)
+
+    def _measure(self, now: float, ends: Mapping[Source, int]) -> None:
+        spent = self._spent()
+        totals = {p: sum(end for (_, partition), end in ends.items() if partition == p) for p in spent}
+        behind = {p: self._trails.behind(p) for p in spent}
+        self.costs = self._costs.measure(now, spent, totals, behind)
