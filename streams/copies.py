@@ -23,13 +23,13 @@ class Copies(threading.Thread):
 
     A copy is only ever a head start: its taker reads on from there to the partition's end, after having fenced the owner, and
     trusts no more than what the newest manifest lists. Copies take at most ``config.standby_bytes``; one that would exceed them
-    is given up. ``held`` is told the bytes held after each change, on this thread.
+    is given up. ``tell`` is given the bytes held after each change, on this thread.
     """
 
-    def __init__(self, config: EngineConfig, held: Callable[[int], None]) -> None:
+    def __init__(self, config: EngineConfig, tell: Callable[[int], None]) -> None:
         super().__init__(name="tw-copies", daemon=True)
         self._config = config
-        self._held = held
+        self._tell = tell
         self._lock = threading.Lock()
         self._copies: dict[int, Warm] = {}
         self._changed = threading.Event()
@@ -44,10 +44,14 @@ class Copies(threading.Thread):
         if partitions and not self.is_alive() and not self._stop_now.is_set():
             self.start()
 
+    def held(self) -> dict[int, int]:
+        """Return the offsets up to which there are copies, by partition."""
+        with self._lock:
+            return {p: warm.next for p, warm in self._copies.items()}
+
     def following(self) -> list[int]:
         """Return the partitions of which there is a copy."""
-        with self._lock:
-            return sorted(p for p, warm in self._copies.items() if warm.next)
+        return sorted(p for p, reached in self.held().items() if reached)
 
     def take(self, partition: int) -> Warm | None:
         """Give up the copy of a partition to whoever owns it now."""
@@ -112,7 +116,7 @@ class Copies(threading.Thread):
                 self._take(message)
             self._bound()
             held = sum(warm.size for warm in self._copies.values())
-        self._held(held)
+        self._tell(held)
 
     def _take(self, message: Message) -> None:
         partition = int(message.partition() or 0)

@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaError, Message
+
 from schemas.topics import CANARIES, CANARIES_SEEN
 from streams.breaker import Breaker
 from streams.cadence import Cadence
@@ -39,10 +41,11 @@ MAX_RECOVERIES = 3
 
 @dataclass(slots=True)
 class Parked:
-    """What a closed unit leaves behind: tasks that are still right if nobody else wrote a checkpoint since."""
+    """What a closed unit leaves behind: tasks that are still right if nobody wrote to the checkpoint beyond ``end`` since."""
 
     owner: str
     transaction: int
+    end: int
     runners: dict[str, StageRunner]
     ledger: StateLedger
 
@@ -86,6 +89,7 @@ class Unit(threading.Thread):
         self._final_commit = True
         self._owner = uuid.uuid4().hex
         self._transaction = 0
+        self._checkpoint_end = 0
         self._runners: dict[str, StageRunner] = {}
         self._tickets: dict[str, int] = {}
         self._at_end: dict[str, float] = {}
@@ -145,7 +149,9 @@ class Unit(threading.Thread):
         if any(runner.replaying for runner in self._runners.values()):
             return  # what other topics of this unit have produced meanwhile is not committed, so this state must not be kept
         self._commit(with_state=True)
-        self.parked = Parked(self._owner, self._transaction, self._runners, self._saver.ledger)
+        self.parked = Parked(
+            self._owner, self._transaction, self._checkpoint_end, self._runners, self._saver.ledger
+        )
 
     def _may_wait(self) -> bool:
         """Whether to wait for Kafka; while opening there is nothing to save, so a stop ends it at once."""
@@ -164,16 +170,7 @@ class Unit(threading.Thread):
 
     def _restore(self) -> None:
         config = self._config
-        restored = read_checkpoint(
-            config.connection,
-            config.checkpoint_topic,
-            self.partition,
-            self._may_wait,
-            self._warm(self.partition),
-        )
-        failpoint("restore-read", self.partition)
-        if not self._take_back(restored):
-            self._rebuild(restored)
+        new = not self._take_back() and not self._read_back()
         self._pending.clear()
         self._cadence.begin(config.monotonic())
         for topic, runner in self._runners.items():
@@ -184,25 +181,40 @@ class Unit(threading.Thread):
         if self.partition < config.canary_partitions:
             self._tickets[CANARIES] = self._fetcher.add((CANARIES, self.partition), NEWEST)
         self._metrics.restored(self.partition, self.committed)
-        if restored.manifest is None:
+        if new:
             self._commit(with_state=True)  # from now on the start position is known, whatever the log loses
         if not self.ready.is_set():
             self.ready.set()
             since = self._paused_since
             self._metrics.running(self.partition, None if since is None else config.monotonic() - since)
 
-    def _take_back(self, restored: Restored) -> bool:
-        parked, self.parked = self.parked, None
-        progress = restored.progress
-        if (
-            parked is None
-            or progress is None
-            or (progress.owner, progress.transaction) != (parked.owner, parked.transaction)
-        ):
+    def _take_back(self) -> bool:
+        """Go on with the tasks that were left in memory, if nobody has committed since."""
+        config, parked, self.parked = self._config, self.parked, None
+        if parked is None:
             return False
-        self._owner, self._transaction = parked.owner, parked.transaction
+        since = read_checkpoint(
+            config.connection, config.checkpoint_topic, self.partition, self._may_wait, Warm(next=parked.end)
+        )
+        if since != Restored():
+            return False
+        self._owner, self._transaction, self._checkpoint_end = parked.owner, parked.transaction, parked.end
         self._runners, self._saver.ledger = parked.runners, parked.ledger
         return True
+
+    def _read_back(self) -> bool:
+        """Build the tasks from the checkpoint; say whether there is one."""
+        config = self._config
+        restored = read_checkpoint(
+            config.connection,
+            config.checkpoint_topic,
+            self.partition,
+            self._may_wait,
+            self._warm(self.partition),
+        )
+        failpoint("restore-read", self.partition)
+        self._rebuild(restored)
+        return restored.manifest is not None
 
     def _rebuild(self, restored: Restored) -> None:
         manifest, progress = restored.manifest, restored.progress
@@ -412,13 +424,18 @@ class Unit(threading.Thread):
         if with_state:
             records.extend(self._saver.records(self._runners, self._transaction, positions))
             failpoint("state-blocks", self.partition)
-            self._write(records, self._saver.delivered)
+            self._write(records, self._delivered)
             failpoint("state-done", self.partition)
             self._metrics.checkpoint_bytes.inc(self._saver.saved())
         else:
-            self._write(records, None)
+            self._write(records, self._delivered)
         self._saver.ledger.records += 1
         self._committed(positions, started, cpu, "state" if with_state else "emission")
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        self._saver.delivered(error, message)
+        if error is None and message.topic() == self._config.checkpoint_topic:
+            self._checkpoint_end = max(self._checkpoint_end, int(message.offset() or 0) + 1)
 
     def _write(self, records: list[Record], delivered: Delivered | None) -> None:
         try:

@@ -1,0 +1,148 @@
+"""Copies of checkpoint partitions: what is read on from one is what is read from the beginning, or else they are not used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streams.checkpoint import (
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    Progress,
+    Warm,
+    block_key,
+    progress_record,
+    read_checkpoint,
+)
+from streams.config import EngineConfig
+from streams.copies import Copies
+from tests.streams.harness import PATIENCE, eventually
+
+Entry = tuple[bytes, bytes]
+
+
+def progress(transaction: int) -> Entry:
+    return progress_record(Progress("me", transaction, {"t": 10 * transaction}, []))
+
+
+def manifest(transaction: int, blocks: dict[str, int]) -> Entry:
+    said = Manifest(
+        FORMAT, "s", 1, {"t": 10 * transaction}, {"t": 0}, {f"t\0{n}": at for n, at in blocks.items()}
+    )
+    return MANIFEST, msgspec.msgpack.encode(said)
+
+
+def block(name: str, transaction: int, size: int = 1_000) -> Entry:
+    return block_key("t", name, transaction), b"%d" % transaction * size
+
+
+BASE = [progress(1), block("a", 1), block("b", 1), manifest(1, {"a": 1, "b": 1})]
+DELTA = [progress(2), block("b", 2), manifest(2, {"a": 1, "b": 2}), progress(3)]
+NEW_BASE = [progress(4), block("a", 4), block("b", 4), manifest(4, {"a": 4, "b": 4})]
+
+
+class Log:
+    """One app's checkpoint topic with one partition."""
+
+    def __init__(self, bootstrap: str, app: str) -> None:
+        self.config = EngineConfig(app, {"bootstrap.servers": bootstrap})
+        self._admin = AdminClient(dict(self.config.connection))
+        self._producer = Producer(dict(self.config.connection))
+        self._admin.create_topics([NewTopic(self.config.checkpoint_topic, 1)])[
+            self.config.checkpoint_topic
+        ].result(60)
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        for key, value in entries:
+            self._producer.produce(self.config.checkpoint_topic, value, key, 0)
+        assert self._producer.flush(PATIENCE) == 0
+
+    def delete_before(self, offset: int) -> None:
+        place = TopicPartition(self.config.checkpoint_topic, 0, offset)
+        for future in self._admin.delete_records([place]).values():
+            future.result(60)
+
+    def copies(self, **limits: int) -> Copies:
+        return Copies(replace(self.config, **limits), lambda _: None)  # type: ignore[arg-type]
+
+    def read(self, warm: Warm | None = None) -> Any:
+        return read_checkpoint(self.config.connection, self.config.checkpoint_topic, 0, lambda: True, warm)
+
+
+@pytest.fixture
+def log(kafka: Any, topic_prefix: str) -> Log:
+    return Log(kafka.bootstrap, topic_prefix)
+
+
+@pytest.fixture
+def copies(log: Log) -> Iterator[Copies]:
+    following = log.copies()
+    log.append(BASE)
+    following.follow([0])
+    eventually(lambda: following.held().get(0) == len(BASE), "nothing is copied")
+    yield following
+    following.stop()
+
+
+@pytest.mark.kafka
+def test_reading_on_from_a_copy_gives_what_reading_from_the_beginning_gives(log: Log, copies: Copies) -> None:
+    log.append(DELTA[:2])
+    eventually(lambda: copies.held().get(0) == len(BASE) + 2, "the copy does not follow")
+    log.append(DELTA[2:])
+    warm = copies.take(0)
+    assert warm is not None
+    assert copies.take(0) is None
+    found = log.read(warm)
+    assert found == log.read()
+    assert found.state("t") == {"a": b"1" * 1_000, "b": b"2" * 1_000}
+    assert found.progress.transaction == 3
+
+
+@pytest.mark.kafka
+def test_a_copy_that_a_new_base_has_overtaken_is_not_used(log: Log, copies: Copies) -> None:
+    warm = copies.take(0)
+    assert warm is not None
+    log.append([*DELTA, *NEW_BASE])
+    log.delete_before(len(BASE) + len(DELTA))
+    assert log.read(warm) == log.read()
+    assert log.read().state("t") == {"a": b"4" * 1_000, "b": b"4" * 1_000}
+
+
+@pytest.mark.kafka
+def test_a_copy_that_does_not_lead_to_a_whole_state_is_not_used(log: Log, copies: Copies) -> None:
+    warm = copies.take(0)
+    assert warm is not None
+    warm.restored.blocks.clear()
+    log.append(DELTA)
+    assert log.read(warm).state("t") == {"a": b"1" * 1_000, "b": b"2" * 1_000}
+    other = Warm(log.read(), 1_000)  # of another log that was longer
+    assert log.read(other) == log.read()
+
+
+@pytest.mark.kafka
+def test_copies_take_no_more_memory_than_they_may(log: Log) -> None:
+    following = log.copies(standby_bytes=1_500)
+    log.append(BASE)
+    following.follow([0])
+    try:
+        eventually(lambda: following.held() == {}, "the copy is kept")
+        assert following.take(0) is None
+    finally:
+        following.stop()
+
+
+@pytest.mark.kafka
+def test_a_copy_forgets_blocks_that_no_manifest_lists_any_more(log: Log, copies: Copies) -> None:
+    for transaction in range(5, 15):
+        log.append([block("b", transaction), manifest(transaction, {"a": 1, "b": transaction})])
+    eventually(lambda: copies.held().get(0) == len(BASE) + 20, "the copy does not follow")
+    warm = copies.take(0)
+    assert warm is not None
+    assert len(warm.restored.blocks) == 2
