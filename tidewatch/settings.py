@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     standbys: int = Field(
         default=0, ge=0, description="how many other workers keep a copy of each partition's state"
     )
-    standby_bytes: int = Field(default=1 << 30, ge=0, description="bytes of such copies a worker holds at most")
+    standby_bytes: int = Field(
+        default=1 << 30, ge=0, description="bytes of such copies a worker holds at most"
+    )
     maven_repository: str | None = Field(
         default=None, description="Maven mirror to fetch the local Kafka's jars from"
     )
