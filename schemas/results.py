@@ -19,7 +19,7 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     ``sketch`` is its binary form (base64 in JSON). Revision 0 is published when the watermark passes
     ``end``; later revisions replace it. ``late`` rows of the count came too late and were folded in
     afterwards. ``first_time`` and ``last_time`` are the event times of first and last. ``extras`` has what else
-    the pipeline declares, by name: numbers of distinct values, shares, or the most frequent values with counts.
+    the pipeline declares, by name: numbers of distinct values, shares, the most frequent values with counts, or the largest rows.
     """
 
     id: str
@@ -43,7 +43,7 @@ class WindowSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     late: int = 0
     first_time: int = 0
     last_time: int = 0
-    extras: dict[str, float | dict[str, int]] = {}
+    extras: dict[str, float | dict[str, int | float]] = {}
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Optional aggregates of windows: distinct values, most frequent values, shares of rows."""
+"""Optional aggregates of windows: distinct values, most frequent values, shares of rows, largest rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.columns import Columns
 from streams.blocks import Saved
 from streams.frames import Firing, Ints
 
-Value = float | dict[str, int]
+Value = float | dict[str, int | float]
 Place = tuple[int, int]  # pane, group
 _HLL = tgt_hll_type.HLL_8
 # Larger maps pick what to forget from a sample of their slots, whose order a restored map need not share.
@@ -199,6 +199,84 @@ class Share:
     def unpack(self, data: bytes) -> Any:
         """Return the counts of packed bytes."""
         return msgspec.msgpack.decode(data, type=tuple[int, int])
+
+
+@dataclass(frozen=True)
+class Largest:
+    """The ``k`` rows with the largest values of a number: the value by the row's ``labels``, joined by ``|``, largest first.
+
+    Exact. Of rows with equal labels the largest counts; of equal values those whose labels are first in order.
+
+    Raises ValueError for k < 1 or no labels.
+    """
+
+    name: str
+    by: str
+    labels: tuple[str, ...]
+    k: int = 1
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or not self.labels:
+            raise ValueError(f"{self.name!r}: k must be positive, and rows are named by at least one label")
+
+    def signature(self) -> str:
+        """Return stable text for the pipeline's hash."""
+        return repr(self)
+
+    def take(self, states: dict[Place, Any], places: Ints, of: Sequence[Place], columns: Columns) -> None:
+        """Add rows; only those that can be among the largest of their place are looked at one by one."""
+        value = columns.numbers[self.by]
+        order = np.lexsort((-value, places))
+        first = np.flatnonzero(np.diff(places[order], prepend=-1))
+        for begin, end in zip(first.tolist(), [*first[1:].tolist(), len(order)], strict=True):
+            rows = order[begin:end]
+            place = of[int(places[rows[0]])]
+            held = dict(states.get(place, ()))
+            worst = min(held.values()) if len(held) >= self.k else -np.inf
+            candidates = rows[value[rows] >= worst]
+            states[place] = self._best(held, self._named(columns, candidates, value))
+
+    def _named(
+        self, columns: Columns, rows: NDArray[np.intp], value: NDArray[np.float64]
+    ) -> Iterator[tuple[str, float]]:
+        """Yield rows from the largest on, until ``k`` different ones and all that equal the last of them are out."""
+        labels = [columns.labels[name] for name in self.labels]
+        seen: set[str] = set()
+        last = -np.inf
+        for row in rows.tolist():
+            if len(seen) >= self.k and value[row] < last:
+                return
+            name = "|".join(label.values[label.codes[row]] for label in labels)
+            if name not in seen:
+                seen.add(name)
+                last = float(value[row])
+                yield name, last
+
+    def _best(
+        self, held: dict[str, float], more: Iterable[tuple[str, float]]
+    ) -> tuple[tuple[str, float], ...]:
+        for name, value in more:
+            held[name] = max(value, held.get(name, -np.inf))
+        return tuple(sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))[: self.k])
+
+    def merge(self, states: Sequence[Any]) -> Any:
+        """Return the largest of all."""
+        held: dict[str, float] = {}
+        for state in states:
+            held = dict(self._best(held, state))
+        return tuple(held.items())
+
+    def value(self, state: Any) -> Value:
+        """Return values by labels."""
+        return dict(state)
+
+    def pack(self, state: Any) -> bytes:
+        """Return the rows as bytes."""
+        return msgspec.msgpack.encode(state)
+
+    def unpack(self, data: bytes) -> Any:
+        """Return the rows of packed bytes."""
+        return msgspec.msgpack.decode(data, type=tuple[tuple[str, float], ...])
 
 
 class Extras:

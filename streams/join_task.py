@@ -139,8 +139,16 @@ class JoinTask:
     more; a lookup join keeps the newest right row of each key.
     """
 
-    def __init__(self, name: str, topics: tuple[str, str], within: int | None, partitions: int) -> None:
-        self._name, self._topics, self._within = name, topics, within
+    def __init__(
+        self,
+        name: str,
+        topics: tuple[str, str],
+        within: int | None,
+        partitions: int,
+        window: int | None = None,
+    ) -> None:
+        self._name, self._topics, self._window = name, topics, window
+        self._within = within if window is None else window - 1
         self._upstream = {
             (side, number): (BEGINNING, False) for side in (0, 1) for number in range(partitions)
         }
@@ -219,8 +227,13 @@ class JoinTask:
                 return []
             return [self._joined(held, others[-1] if others else None)]
         mine.setdefault(held.key, []).append(held)
-        near = [other for other in others if held.time - other.time <= (self._within or 0)]
+        near = [other for other in others if self._near(held, other)]
         return [self._joined(held, other) if held.side == 0 else self._joined(other, held) for other in near]
+
+    def _near(self, held: _Held, before: _Held) -> bool:
+        if self._window is not None:
+            return held.time // self._window == before.time // self._window
+        return held.time - before.time <= (self._within or 0)
 
     def _forget(self, before: int) -> None:
         """Let go of rows that nothing at or after the watermark can find."""

@@ -29,13 +29,14 @@ class Input:
 class Join:
     """Join two inputs on a label that both have.
 
-    With ``within_ms`` every pair of rows of a key whose event times differ by no more is a result (stream-stream join). Without
-    it the right input is a table: every left row is joined with the newest right row of its key before it, or with none (lookup
+    With ``within_ms`` every pair of rows of a key whose event times differ by no more is a result (stream-stream join), with
+    ``window_ms`` every pair that falls into the same tumbling window of that size (window join). Without
+    either the right input is a table: every left row is joined with the newest right row of its key before it, or with none (lookup
     join). Rows go to the topic ``shuffled``, to the partition of their key, and are taken there in order of (event time, topic,
     partition, offset) up to the minimum of all watermarks; ``step_ms`` is how often watermarks are sent, in event time.
 
     Raises:
-        ValueError: a field or the key is not in an event, or a number is out of range.
+        ValueError: a field or the key is not in an event, a number is out of range, or both kinds of nearness are given.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Join:
     shuffled: str
     results: str
     within_ms: int | None = None
+    window_ms: int | None = None
     idle_timeout_ms: int | None = 10_000
     step_ms: int = 1_000
     version: int = 1
@@ -60,6 +62,8 @@ class Join:
                 raise ValueError(f"{self.on!r} is a number; join on a label")
         if self.step_ms < 1 or (self.within_ms is not None and self.within_ms < 0):
             raise ValueError("step_ms must be positive, within_ms not negative")
+        if self.window_ms is not None and (self.window_ms < 1 or self.within_ms is not None):
+            raise ValueError("window_ms must be positive, and stands instead of within_ms")
 
     @property
     def inputs(self) -> tuple[Input, Input]:
@@ -71,7 +75,8 @@ class Join:
         """A digest of everything that decides results."""
         sides = [(i.source, i.event.name, i.fields, i.out_of_orderness_ms) for i in self.inputs]
         parts = [self.name, sides, self.on, self.shuffled, self.within_ms, self.step_ms, self.version]
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        window = [] if self.window_ms is None else [("window", self.window_ms)]
+        return hashlib.sha256(repr([*parts, *window]).encode()).hexdigest()
 
     def stages(self, partitions: int) -> list[Stage]:
         """Return the stages of an app whose topics have so many partitions: one for each input, and the join itself."""
@@ -92,7 +97,7 @@ class Join:
         join = Stage(
             topic=self.shuffled,
             decode=as_columns,
-            task=lambda _: JoinTask(self.name, topics, self.within_ms, partitions),
+            task=lambda _: JoinTask(self.name, topics, self.within_ms, partitions, self.window_ms),
             outputs={"result": self.results, "late": f"{self.shuffled}.late", "dead": f"{self.shuffled}.dlq"},
             signature=self.hash,
         )

@@ -14,6 +14,7 @@ from streams.once import RuledOnceTask
 from streams.pipeline import Pipeline
 from streams.reports import ReportPipeline
 from streams.rollup_task import RollUpTask
+from streams.select import Select
 from streams.shape import ShapePipeline
 from streams.shape_task import ShapeTask
 from streams.sourced_task import SourcedTask
@@ -21,7 +22,7 @@ from streams.task import RuledTask
 from streams.window_task import WindowTask
 
 OneSource = Pipeline | ReportPipeline | DerivedPipeline | MonitorPipeline | ShapePipeline
-AnyPipeline = OneSource | Join
+AnyPipeline = OneSource | Join | Select
 
 
 def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
@@ -53,7 +54,7 @@ def window_task(pipeline: Pipeline, partition: int) -> RuledTask:
 
 def stages_of(pipeline: AnyPipeline, partitions: int) -> list[Stage]:
     """Return all stages of a pipeline whose topics have so many partitions, those of a second phase included."""
-    if isinstance(pipeline, Join):
+    if isinstance(pipeline, Join | Select):
         return pipeline.stages(partitions)
     stages = [stage_of(pipeline, partitions)]
     if isinstance(pipeline, Pipeline) and pipeline.rollups:

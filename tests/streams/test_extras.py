@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.columns import Columns
-from streams.extras import Distinct, Share, Top
+from streams.extras import Distinct, Largest, Share, Top
 from streams.pipeline import Hopping, Pipeline, RollUp, Session, Tumbling, Windowing
 from streams.rollup_task import RollUpTask
 from streams.task import Output
@@ -158,3 +159,45 @@ def test_what_cannot_work_is_refused() -> None:
     with pytest.raises(ValueError, match="no panes"):
         pipeline(window=Session(5), extras=EXTRAS)
     assert RollUpTask(pipeline(rollups=(RollUp(),)), 1, 0).process(batch([])) == []
+
+
+@settings(max_examples=80, deadline=None)
+@given(rows=readings, k=st.integers(1, 3), data=st.data())
+def test_the_largest_rows_are_exact_however_rows_are_cut_and_rolled_up(
+    rows: list[tuple[str, str, int, float]], k: int, data: st.DataObject
+) -> None:
+    made = pipeline(0, Tumbling(10), extras=(Largest("top", "value", ("sensor_id", "site"), k),))
+    made = replace(made, group_by=("site",), keep=(), rollups=(RollUp(),))
+
+    def fresh() -> WindowTask:
+        return WindowTask(made)
+
+    whole = fresh()
+    one = (whole.process(as_rows(rows, 0)) if rows else []) + whole.advance(len(rows), 10_000)
+    task, pieces = process_in_pieces(
+        fresh(), fresh, rows, data, lambda piece, first: as_rows(piece, 0, first)
+    )
+    assert by_kind(pieces + task.advance(len(rows), 10_000)) == by_kind(one)
+    best: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    watermark = -1
+    for sensor, site, time, value in rows:
+        if time - time % 10 + 10 > watermark:
+            held = best[site, time - time % 10]
+            held[f"{sensor}|{site}"] = max(value, held.get(f"{sensor}|{site}", value))
+        watermark = max(watermark, time - 3)
+    wanted = {
+        key: dict(sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))[:k])
+        for key, held in best.items()
+    }
+    assert {(s.labels["site"], s.start): s.extras["top"] for s in summaries(one)} == wanted
+    rolled = latest(
+        RollUpTask(made, 1, 0).process(batch([(o.key, o.value or b"") for o in one if o.kind == "partial"]))
+    )
+    for (_, _, start), summary in rolled.items():
+        members = {n: v for (_, at), held in best.items() if at == start for n, v in held.items()}
+        assert summary.extras["top"] == dict(sorted(members.items(), key=lambda p: (-p[1], p[0]))[:k])
+
+
+def test_largest_rows_need_labels_and_a_number() -> None:
+    with pytest.raises(ValueError, match="at least one label"):
+        Largest("top", "value", ())

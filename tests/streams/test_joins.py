@@ -65,8 +65,8 @@ def logs(streams: list[list[Output]], order: list[int]) -> list[list[tuple[bytes
     return found
 
 
-def join(within: int | None) -> JoinTask:
-    return JoinTask("j", ("l", "r"), within, PARTITIONS)
+def join(within: int | None, window: int | None = None) -> JoinTask:
+    return JoinTask("j", ("l", "r"), within, PARTITIONS, window)
 
 
 def pairs(outputs: list[Output]) -> list[Joined]:
@@ -112,6 +112,23 @@ def test_a_windowed_join_finds_every_pair_whatever_the_interleaving(
     assert {pair.id for pair in pairs(found) if pair.time < 1_000} == expected
     assert len(pairs(found)) == len({pair.id for pair in pairs(found)})
     assert not [o for o in found if o.kind == "late"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(left=sides, right=sides, order=st.lists(st.integers(0, 3), max_size=60))
+def test_a_window_join_finds_the_pairs_of_each_window(
+    left: list[Side], right: list[Side], order: list[int]
+) -> None:
+    left, right = in_order(left), in_order(right)
+    streams = logs(sent_without_idleness(left, right), order)
+    found = [pair for log in streams for pair in pairs(join(None, 10).process(batch(log)))]
+    expected = {
+        f"j|{lp}|{rp}"
+        for lk, lt, _, lp in numbered(complete(left))
+        for rk, rt, _, rp in numbered(complete(right))
+        if lk == rk and lt // 10 == rt // 10 and max(lt, rt) < 1_000
+    }
+    assert {pair.id for pair in found if pair.time < 1_000} == expected
 
 
 def complete(rows: list[Side]) -> list[Side]:
