@@ -17,7 +17,8 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.drain import ENDINGS, Bench
 from benchmarks.events import Workload
-from benchmarks.oracle import Recount
+from benchmarks.oracle import Plain
+from benchmarks.scenario import Scenario
 from benchmarks.systems import systems
 from benchmarks.throughput import bench
 from producers.gateway import Gateway, GatewayLimits
@@ -29,9 +30,11 @@ ROWS = 4_000  # of a batch; four partitions make records of 1,000
 class ArrowBench(Bench):
     """Fills topics through a gateway."""
 
-    def fill(self, workload: Workload) -> str:
+    def fill(self, scenario: Scenario) -> str:
         """Make a topic of a workload's readings in Arrow records, unless it is there, and return its name."""
-        name = f"arrow.{workload.events}.{workload.keys}.{workload.per_window}"
+        if not isinstance(scenario, Workload):
+            raise TypeError("a gateway takes readings only")
+        workload, name = scenario, f"arrow.{scenario.name}"
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         if name in admin.list_topics(timeout=30).topics:
             return name
@@ -94,14 +97,14 @@ def _closers(workload: Workload) -> pa.Table:
 def main(small: int, large: int, per_window: int) -> None:
     """Measure, and print one JSON object."""
     system = systems()["tidewatch"]
-    system.missing()  # compiles its loops, lest the smaller drain do it
+    system.missing(print)  # compiles its loops, lest the smaller drain do it
     with bench() as place:
-        made = ArrowBench(place.bootstrap, place.system_cores, place.directory)
+        made = ArrowBench(place.bootstrap, place.system_cores, place.broker_cores, place.directory)
         drains = []
         for events in (small, large):
-            workload = Workload(events, 1_000, per_window)
-            made.fill(workload)
-            drains.append(made.drain(system, workload, Recount.of(workload), f"tw{events}", 100.0))
+            scenario = Plain(events, 1_000, per_window)
+            made.fill(scenario)
+            drains.append(made.drain(system, scenario, scenario.answer(), f"tw{events}", 100.0))
     a, b = drains
     more, seconds, cpu = b.events - a.events, b.seconds - a.seconds, b.cpu_seconds - a.cpu_seconds
     facts = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -13,14 +15,22 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.asked import asked
-from benchmarks.events import Workload
-from benchmarks.oracle import Recount, judge
 from benchmarks.processes import started, usage
-from benchmarks.systems import Run, System
-from producers.loader import load
+from benchmarks.scenario import Answer, Record, Scenario
+from benchmarks.sender import Sender
+from benchmarks.system import Run, System
 
 Say = Callable[[str], None]
 ENDINGS = ("", ".alert", ".late", ".dlq")
+_AT_ONCE = 50_000
+_LOADING: dict[str, str | int] = {
+    "linger.ms": 20,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 262_144,
+    "compression.type": "none",
+}
+LAST_WORDS = 2.0
+"""Seconds in which the last results of a process that has ended may come."""
 
 
 class DrainError(Exception):
@@ -45,22 +55,44 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A broker for measured runs, with the core on which the systems run and a place for logs."""
+    """A broker for measured runs, with the core on which the systems run, that of the broker, and a place for logs."""
 
     bootstrap: str
     system_cores: list[int]
+    broker_cores: list[int]
     directory: Path
 
-    def fill(self, workload: Workload) -> str:
-        """Make a topic of a workload's records, unless it is there, and return its name."""
-        name = f"bench.{workload.events}.{workload.keys}.{workload.per_window}"
+    def fill(self, scenario: Scenario) -> str:
+        """Make the topics of a scenario's records, unless they are there, and return what their names begin with."""
+        name = scenario.name
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        if name in admin.list_topics(timeout=30).topics:
+        topics = scenario.topics()
+        if any(name + ending in admin.list_topics(timeout=30).topics for ending in topics):
             return name
-        self.make_topics([name + ending for ending in ENDINGS], workload.partitions)
-        # Not compressed, as stock Faust could not read it.
-        load({"bootstrap.servers": self.bootstrap, "compression.type": "none"}, name, workload.records())
+        self.make_topics([name + part + ending for part in topics for ending in ENDINGS], scenario.partitions)
+        for ending, records in topics.items():
+            self._load(name + ending, scenario.partitions, iter(records))
         return name
+
+    def _load(self, topic: str, partitions: int, records: Iterator[Record]) -> None:
+        """Write records and see that all are there."""
+        # Not compressed, as stock Faust could not read it.
+        settings: dict[str, str | int] = {
+            "bootstrap.servers": self.bootstrap,
+            "enable.idempotence": "true",
+            **_LOADING,
+        }
+        sent = 0
+        with closing(Sender(settings, topic)) as sender:
+            while some := list(islice(records, _AT_ONCE)):
+                sender.send_records([key for key, _ in some], [value for _, value in some], partitions)
+                sent += len(some)
+            sender.flush(120)
+        with closing(Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench-fill"})) as consumer:
+            places = [TopicPartition(topic, partition) for partition in range(partitions)]
+            there = sum(consumer.get_watermark_offsets(place, timeout=30)[1] for place in places)
+        if there != sent:
+            raise DrainError(f"{there} of {sent} records are on {topic}")
 
     def make_topics(self, names: list[str], partitions: int) -> None:
         """Create topics that keep all and take the broker's clock."""
@@ -81,33 +113,34 @@ class Bench:
         finally:
             consumer.close()
 
-    def drain(self, system: System, workload: Workload, recount: Recount, label: str, limit: float) -> Drain:
-        """Let a system drain a workload's topic within ``limit`` seconds.
+    def drain(self, system: System, scenario: Scenario, answer: Answer, label: str, limit: float) -> Drain:
+        """Let a system drain a scenario's topics within ``limit`` seconds.
 
         Raises DrainError.
         """
-        source = self.fill(workload)
+        source = self.fill(scenario)
         results = f"{source}.{label}"
-        self.make_topics([results], workload.partitions)
+        self.make_topics([results + ending for ending in ("", *system.more)], scenario.partitions)
         scratch = self.directory / label
         scratch.mkdir(parents=True)
-        run = Run(self.bootstrap, source, results, workload.records_count, label, scratch)
-        reader = Reader(self.bootstrap, results, workload.partitions)
+        run = Run(self.bootstrap, source, results, scenario.records_count, label, scratch)
+        reader = Reader(self.bootstrap, results, scenario.partitions)
+        cores = sorted({*self.system_cores, *self.broker_cores}) if system.both else self.system_cores
         began = time.monotonic()
         try:
-            with started(system.command(run), self.system_cores, scratch / "log") as process:
-                ended = reader.until(len(recount), began + limit, process, scratch / "log")
+            with started(system.command(run), cores, scratch / "log") as process:
+                ended = reader.until(answer, began + limit, process, scratch / "log")
                 used = usage(process)
                 said = asked(scratch / "log")
         finally:
             reader.close()
-        verdict = judge(workload, recount, map(system.read, reader.values), sketch=system.sketch)
+        faults = answer.judge(system.read, reader.values, sketch=system.sketch)
         return Drain(
-            workload.events,
+            scenario.events,
             ended - began,
             used.cpu_seconds,
             used.peak_mb,
-            verdict.faults,
+            faults,
             None if said is None else said.checkpoint_bytes,
             None if said is None else said.longest_block,
         )
@@ -129,19 +162,23 @@ class Reader:
         )
         self._consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
 
-    def until(self, count: int, deadline: float, process: psutil.Process, log: Path) -> float:
-        """Return when as many results were there."""
-        while len(self.values) < count:
+    def until(self, answer: Answer, deadline: float, process: psutil.Process, log: Path) -> float:
+        """Return when as many results were there as the answer has."""
+        while len(self.values) < len(answer):
             for message in self._consumer.consume(10_000, 0.02):
                 error = message.error()
                 if error is None:
-                    self.values.append(message.value() or b"")
+                    value = message.value() or b""
+                    if answer.wanted(value):
+                        self.values.append(value)
                 elif not error.retriable():
                     raise KafkaException(error)
-            if time.monotonic() > deadline or not process.is_running() or process.status() == "zombie":
+            if not process.is_running() or process.status() == "zombie":
+                deadline = min(deadline, time.monotonic() + LAST_WORDS)
+            if time.monotonic() > deadline:
                 words = log.read_text(errors="replace")[-2_000:]
                 raise DrainError(
-                    f"{len(self.values)} of {count} results came; its log ({log}) ends:\n{words}"
+                    f"{len(self.values)} of {len(answer)} results came; its log ({log}) ends:\n{words}"
                 )
         return time.monotonic()
 

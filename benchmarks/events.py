@@ -46,6 +46,11 @@ class Workload:
         """The event time, in milliseconds."""
         return START + np.arange(self.events) * WINDOW // (self.per_window * self.keys)
 
+    @property
+    def name(self) -> str:
+        """What its topic is called."""
+        return f"bench.{self.events}.{self.keys}.{self.per_window}"
+
     @staticmethod
     def sensor(number: int) -> str:
         """Return the name of a sensor."""

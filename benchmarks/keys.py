@@ -14,10 +14,11 @@ import psutil
 
 from benchmarks.asked import Said, asked
 from benchmarks.drain import Bench, Drain, DrainError, Reader, Say
-from benchmarks.events import Workload
-from benchmarks.oracle import Recount, judge
+from benchmarks.oracle import Plain
 from benchmarks.processes import started, usage
-from benchmarks.systems import Run, System, systems
+from benchmarks.scenario import Answer
+from benchmarks.system import Run, System
+from benchmarks.systems import systems
 from benchmarks.throughput import bench, machine
 
 KILLED_AT = 0.8
@@ -64,7 +65,7 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
     Raises BrokerError where no local Kafka starts, DrainError where the worker does not finish.
     """
     system = systems()["tidewatch"]
-    system.missing()  # compiles its loops, lest the first drain do it
+    system.missing(say)  # compiles its loops, lest the first drain do it
     report: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -72,32 +73,30 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
         "per_window": plan.per_window,
     }
     with bench() as place:
-        many = Workload(plan.keys * plan.per_window, plan.keys, plan.per_window)
+        many = Plain(plan.keys * plan.per_window, plan.keys, plan.per_window)
         say(f"loading {many.events:,} events of {many.keys:,} keys")
         place.fill(many)
-        recount = Recount.of(many)
+        answer = many.answer()
         if plan.cost:
-            report["cost"] = _cost(place, system, plan, many, recount, say)
+            report["cost"] = _cost(place, system, plan, many, answer, say)
         if plan.restore:
-            report["restore"] = asdict(_killed(place, system, many, recount, plan.limit, say))
+            report["restore"] = asdict(_killed(place, system, many, answer, plan.limit, say))
     return report
 
 
-def _cost(
-    place: Bench, system: System, plan: Plan, many: Workload, recount: Recount, say: Say
-) -> dict[str, Any]:
-    def drained(workload: Workload, known: Recount | None = None) -> Drain:
+def _cost(place: Bench, system: System, plan: Plan, many: Plain, answer: Answer, say: Say) -> dict[str, Any]:
+    def drained(workload: Plain, known: Answer | None = None) -> Drain:
         label = f"keys-{workload.events}-{workload.keys}"
-        drain = place.drain(system, workload, known or Recount.of(workload), label, plan.limit)
+        drain = place.drain(system, workload, known or workload.answer(), label, plan.limit)
         say(
             f"{workload.keys:,} keys, {workload.events:,} events: {drain.seconds:.1f} s, {drain.cpu_seconds:.1f} s of processor, "
             f"{drain.peak_mb:.0f} MB, {'right' if not drain.faults else drain.faults[0]}"
         )
         return drain
 
-    all_keys = drained(many, recount)
-    few = drained(Workload(plan.events, plan.few, plan.per_window))
-    start_up = drained(Workload(plan.start_up, plan.few, plan.per_window))
+    all_keys = drained(many, answer)
+    few = drained(Plain(plan.events, plan.few, plan.per_window))
+    start_up = drained(Plain(plan.start_up, plan.few, plan.per_window))
     each = [
         (drain.cpu_seconds - start_up.cpu_seconds) / (drain.events - start_up.events)
         for drain in (few, all_keys)
@@ -123,9 +122,7 @@ def _figures(drain: Drain, start_up: Drain) -> dict[str, Any]:
     }
 
 
-def _killed(
-    place: Bench, system: System, workload: Workload, recount: Recount, limit: float, say: Say
-) -> Return:
+def _killed(place: Bench, system: System, workload: Plain, answer: Answer, limit: float, say: Say) -> Return:
     """Kill a worker that holds nearly everything, start the next, and let it finish."""
     source, label = place.fill(workload), f"killed-{workload.keys}"
     results = f"{source}.{label}"
@@ -151,16 +148,16 @@ def _killed(
             _until(second, process, limit, lambda s: _reached(s.positions, goals))
             went_on = time.monotonic() - began
             say(f"restored after {restored:.1f} s, went on after {went_on:.1f} s")
-            reader.until(len(recount), began + limit, process, second)
+            reader.until(answer, began + limit, process, second)
             peak = usage(process).peak_mb
-        verdict = judge(workload, recount, map(system.read, reader.values), sketch=system.sketch)
+        faults = answer.judge(system.read, reader.values, sketch=system.sketch)
     return Return(
         answered=round(answered, 2),
         restored=round(restored, 2),
         went_on=round(went_on, 2),
         reading=round(said.restore_seconds / workload.partitions, 2),
         peak_mb=round(peak, 1),
-        faults=verdict.faults,
+        faults=faults,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.events import CLOSER, START, WINDOW, Workload
+from benchmarks.scenario import Read, Record
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -122,3 +123,33 @@ def _differences(recount: Recount, i: int, result: Result, sketch: bool) -> list
 def _median_holds(said: float | None, median: float) -> bool:
     # Interpolated within its bin a quantile is at most the bin's width off, 2 alpha / (1 - alpha) of it.
     return said is not None and abs(said - median) <= 0.0203 * median + 1e-9
+
+
+class Plain(Workload):
+    """The plain scenario: one topic of readings, to be counted by sensor and ten seconds."""
+
+    def topics(self) -> Mapping[str, Iterable[Record]]:
+        """Return the records of the topic."""
+        return {"": self.records()}
+
+    def answer(self) -> PlainAnswer:
+        """Recount."""
+        return PlainAnswer(self)
+
+
+class PlainAnswer:
+    """The recount of a plain scenario, as every system is held against it."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload, self._recount = workload, Recount.of(workload)
+
+    def __len__(self) -> int:
+        return len(self._recount)
+
+    def wanted(self, value: bytes) -> bool:
+        """Tell whether a result is of a sensor, not of what closes windows."""
+        return CLOSER.encode() not in value
+
+    def judge(self, read: Read, values: Iterable[bytes], *, sketch: bool) -> list[str]:
+        """Return what is wrong with a system's results."""
+        return judge(self._workload, self._recount, map(read, values), sketch=sketch).faults

@@ -1,4 +1,4 @@
-"""A producer of small JSON readings that is fast enough to load a worker: whole batches go to librdkafka at once.
+"""A producer that is fast enough to load a worker: whole batches go to librdkafka at once.
 
 The Python client sends some 100,000 records a second, a fifth of what a worker takes in.
 """
@@ -6,20 +6,22 @@ The Python client sends some 100,000 records a second, a fifth of what a worker 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import c_char_p, c_int, c_int32, c_size_t, c_void_p
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.packed import address_of
+from schemas.packed import Packed, address_of
+from schemas.partitioning import partition_of
 from streams.librdkafka import library_path
 
 NAME_SIZE = 12
 _TEMPLATE = b'{"sensor_id":"............","site":"x","quantity":"temperature","unit":"degC","value":00.0,"time":0000000000000}'
 _NAME_AT, _VALUE_AT, _TIME_AT = (_TEMPLATE.index(at) for at in (b"....", b"00.0", b"0000000000000"))
 _PRODUCER, _COPY, _EACH_ITS_PARTITION = 0, 0x2, 0x8
+_CAPACITY = 100_000  # librdkafka's default
 # rd_kafka_message_t, whose layout is part of librdkafka's interface.
 _MESSAGE = np.dtype(
     {
@@ -36,6 +38,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "rd_kafka_topic_new": (c_void_p, [c_void_p, c_char_p, c_void_p]),
     "rd_kafka_produce_batch": (c_int, [c_void_p, c_int32, c_int, c_void_p, c_int]),
     "rd_kafka_poll": (c_int, [c_void_p, c_int]),
+    "rd_kafka_outq_len": (c_int, [c_void_p]),
     "rd_kafka_flush": (c_int, [c_void_p, c_int]),
     "rd_kafka_topic_destroy": (None, [c_void_p]),
     "rd_kafka_destroy": (None, [c_void_p]),
@@ -47,13 +50,14 @@ class SendError(Exception):
 
 
 class Sender:
-    """Send batches of readings to one topic, each record at most once. For use by one thread."""
+    """Send batches of records to one topic, each at most once. For use by one thread."""
 
     def __init__(self, settings: Mapping[str, str | int], topic: str) -> None:
         self._library: Any = ctypes.CDLL(str(library_path()))
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
+        self._capacity = int(settings.get("queue.buffering.max.messages", _CAPACITY))
         reason = ctypes.create_string_buffer(512)
         configuration = self._library.rd_kafka_conf_new()
         for name, value in settings.items():
@@ -87,11 +91,30 @@ class Sender:
         messages["value_size"] = len(_TEMPLATE)
         messages["key"] = messages["value"] + _NAME_AT
         messages["key_size"] = NAME_SIZE
-        flags = _COPY | _EACH_ITS_PARTITION
-        taken = self._library.rd_kafka_produce_batch(self._topic, -1, flags, address_of(messages), n)
+        taken = self._take(messages)
         if taken != n:
             raise SendError(f"the queue took {taken} of {n} records: it is full")
+
+    def send_records(self, keys: Sequence[bytes], values: Sequence[bytes], partitions: int) -> None:
+        """Queue records, each on the partition of its key by murmur2, once there is room for all of them."""
+        key, value = Packed.of(keys), Packed.of(values)
+        messages = np.zeros(len(keys), _MESSAGE)
+        messages["partition"] = partition_of(keys, partitions)
+        messages["value"], messages["value_size"] = value.address + value.start, value.size
+        messages["key"], messages["key_size"] = key.address + key.start, key.size
+        while self._library.rd_kafka_outq_len(self._handle) + len(messages) > self._capacity:
+            self._library.rd_kafka_poll(self._handle, 20)
+        taken = self._take(messages)
+        if taken != len(messages):
+            raise SendError(f"the queue took {taken} of {len(messages)} records")
+
+    def _take(self, messages: NDArray[np.void]) -> int:
+        flags = _COPY | _EACH_ITS_PARTITION
+        taken = self._library.rd_kafka_produce_batch(
+            self._topic, -1, flags, address_of(messages), len(messages)
+        )
         self._library.rd_kafka_poll(self._handle, 0)
+        return int(taken)
 
     def flush(self, seconds: float) -> None:
         """Wait until every record is delivered or has failed."""

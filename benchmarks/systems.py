@@ -1,61 +1,43 @@
-"""The systems that are measured: how each is found, started and read."""
+"""The systems that are measured on the plain scenario: how each is found, started and read."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
+from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import msgspec
 
+from benchmarks import flink
+from benchmarks.environments import Environment, EnvironmentFailedError
+from benchmarks.java import KAFKA_STREAMS, no_compiler, streams_class_path
 from benchmarks.oracle import Result, Summary
+from benchmarks.system import PEERS, Run, Say, System
 
-PEERS = Path(__file__).with_name("peers")
-Read = Callable[[bytes], Result]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One drain of a topic: where Kafka is, what to read, where results go, how many records there are, a unique name."""
-
-    bootstrap: str
-    source: str
-    results: str
-    records: int
-    name: str
-    scratch: Path
-
-
-def _nothing_missing() -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """A system that can drain the topic.
-
-    ``small`` and ``large`` are the events of the two sizes whose difference is measured. ``missing()`` says in a word why it
-    cannot run here, or returns None after having fetched what it needs. ``sketch`` says whether results hold quantiles.
-    """
-
-    name: str
-    version: Callable[[], str]
-    command: Callable[[Run], list[str]]
-    small: int
-    large: int
-    read: Read
-    missing: Callable[[], str | None] = _nothing_missing
-    sketch: bool = False
+QUIX = Environment("quix")
+BYTEWAX = Environment("bytewax", below=(3, 13))  # its last release has no wheels for later ones
+PATHWAY = Environment("pathway")
 
 
 def systems() -> dict[str, System]:
     """Return all systems by name, in the order in which they are run."""
-    every = [_tidewatch(), _faust(), _kafka_streams("at_least_once"), _kafka_streams("exactly_once_v2")]
+    every = [
+        _tidewatch("tidewatch", 1),
+        _faust(),
+        _quix(),
+        _bytewax(),
+        _pathway(),
+        _kafka_streams("at_least_once"),
+        _kafka_streams("exactly_once_v2"),
+        *(
+            flink.flink(flavour, flink.plain, _flink_result, 2_000_000, 8_000_000)
+            for flavour in flink.FLAVOURS
+        ),
+        _tidewatch("tidewatch-2", 2),
+    ]
     return {system.name: system for system in every}
 
 
@@ -63,75 +45,110 @@ _result = msgspec.json.Decoder(Result).decode
 _summary = msgspec.json.Decoder(Summary).decode
 
 
-def _tidewatch() -> System:
-    command = partial(_python, "benchmarks.peers.tidewatch_worker")
+# --- Python
+
+
+def _tidewatch(name: str, workers: int) -> System:
+    def command(run: Run) -> list[str]:
+        return [*_module("benchmarks.peers.tidewatch_worker"), *_where(run), run.name, str(workers)]
+
     return System(
-        "tidewatch", partial(version, "tidewatch"), command, 1_000_000, 4_000_000, lambda value: _summary(value).result(),
-        _compiled, sketch=True,
+        name, partial(version, "tidewatch"), command, 2_000_000, 8_000_000, lambda value: _summary(value).result(),
+        _compiled, sketch=True, both=workers > 1,
     )  # fmt: skip
 
 
-def _compiled() -> None:
+def _compiled(_: Say) -> None:
     """Compile the loops, lest the smaller drain do it and the difference of the two mean nothing."""
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.peers.tidewatch_worker", "warm"], check=True, cwd=PEERS.parents[1]
-    )
+    subprocess.run([*_module("benchmarks.peers.tidewatch_worker"), "warm"], check=True, cwd=PEERS.parents[1])
 
 
 def _faust() -> System:
-    command = partial(_python, "benchmarks.peers.faust_plain")
+    def command(run: Run) -> list[str]:
+        return [*_module("benchmarks.peers.faust_plain"), *_where(run), str(run.records), run.name]
+
     return System("faust", partial(version, "faust-streaming"), command, 20_000, 100_000, _result)
 
 
-def _python(module: str, run: Run) -> list[str]:
-    return [sys.executable, "-m", module, run.bootstrap, run.source, run.results, str(run.records), run.name]
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", name]
 
 
-# --- Kafka Streams
+def _where(run: Run) -> list[str]:
+    return [run.bootstrap, run.source, run.results]
 
-_STREAMS = "4.3.1"
-_JARS = (
-    (
-        "org.apache.kafka",
-        "kafka-streams",
-        _STREAMS,
-        "bd73f3805e116f711e8456ee89a8a5b43ff5dcf5a5bb865afae29deae89e7c4b",
-    ),
-    (
-        "org.rocksdb",
-        "rocksdbjni",
-        "10.1.3",
-        "e7f925287d9fe2574fb7c7a86f7facaa9b8ab602a2eed0e598bf633528121498",
-    ),
-)
+
+# --- Python, each in an environment of its own
+
+
+def _quix() -> System:
+    return _apart(
+        QUIX, "quixstreams", "quix_plain.py", lambda run: [run.name, str(run.scratch)], 100_000, 300_000
+    )
+
+
+def _bytewax() -> System:
+    return _apart(BYTEWAX, "bytewax", "bytewax_plain.py", lambda _: [], 300_000, 2_000_000)
+
+
+def _pathway() -> System:
+    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 300_000, 2_000_000)
+
+
+def _apart(
+    environment: Environment, package: str, program: str, more: Callable[[Run], list[str]], small: int, large: int
+) -> System:  # fmt: skip
+    def command(run: Run) -> list[str]:
+        interpreter = environment.python(lambda _: None)
+        return [str(interpreter), str(PEERS / program), *_where(run), *more(run)]
+
+    def missing(say: Say) -> str | None:
+        try:
+            environment.python(say)
+        except EnvironmentFailedError as error:
+            return str(error)
+        return None
+
+    return System(
+        environment.name, partial(environment.version, package), command, small, large, _result, missing
+    )
+
+
+# --- Java
 
 
 def _kafka_streams(guarantee: str) -> System:
     def command(run: Run) -> list[str]:
         return [
-            "java", "-Xmx1g", f"-Dstate.dir={run.scratch}", "-cp", _class_path(), "KafkaStreamsPeer", run.bootstrap,
-            run.source, run.results, run.name, guarantee,
+            "java", "-Xmx1g", f"-Dstate.dir={run.scratch}", "-cp", streams_class_path(), "KafkaStreamsPeer",
+            *_where(run), run.name, guarantee,
         ]  # fmt: skip
 
+    def missing(_: Say) -> str | None:
+        reason = no_compiler()
+        if reason is None:
+            streams_class_path()
+        return reason
+
     name = "kafka-streams" if guarantee == "at_least_once" else "kafka-streams-eos"
-    return System(name, lambda: _STREAMS, command, 500_000, 2_000_000, _result, _no_java)
+    return System(name, lambda: KAFKA_STREAMS, command, 1_000_000, 2_000_000, _result, missing)
 
 
-def _no_java() -> str | None:
-    if shutil.which("javac") is None or shutil.which("java") is None:
-        return "no JDK (java and javac) on this machine"
-    _class_path()
-    return None
+class _FlinkWindow(msgspec.Struct, frozen=True):
+    sensor: str
+    start: str
+    count: int
+    mean: float
+    min: float
+    max: float
 
 
-@cache
-def _class_path() -> str:
-    from tidewatch.broker.jars import Jar, class_path
-    from tidewatch.paths import cache_directory
+_flink_window = msgspec.json.Decoder(_FlinkWindow).decode
 
-    jars = f"{class_path(jars=[Jar(*jar) for jar in _JARS])}:{class_path()}"
-    classes = cache_directory() / "bench" / "kafka-streams"
-    classes.mkdir(parents=True, exist_ok=True)
-    source = PEERS / "KafkaStreamsPeer.java"
-    subprocess.run(["javac", "-cp", jars, "-d", str(classes), str(source)], check=True, capture_output=True)
-    return f"{classes}:{jars}"
+
+def _flink_result(value: bytes) -> Result:
+    window = _flink_window(value)
+    start = datetime.fromisoformat(window.start).replace(tzinfo=UTC)
+    return Result(
+        window.sensor, int(start.timestamp() * 1000), window.count, window.mean, window.min, window.max
+    )

@@ -18,11 +18,11 @@ import msgspec
 import psutil
 
 from benchmarks.drain import Bench, Drain, DrainError, Say
-from benchmarks.events import Workload
+from benchmarks.families import Family, families
 from benchmarks.figures import figures, ratios
-from benchmarks.oracle import Recount
 from benchmarks.processes import cores, pin
-from benchmarks.systems import System, systems
+from benchmarks.scenario import Answer, Scenario
+from benchmarks.system import System
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,30 @@ class Plan:
     per_window: int = 100
     scale: float = 1.0
     limit: float = 240.0
+    scenario: str = "plain"
+
+    @property
+    def family(self) -> Family:
+        """The scenario, of any size, and its systems.
+
+        Raises UnknownSystemError.
+        """
+        every = families(self.keys, self.per_window)
+        if self.scenario not in every:
+            raise UnknownSystemError(f"no scenario {self.scenario}; there are {', '.join(every)}")
+        return every[self.scenario]
 
 
 class UnknownSystemError(Exception):
-    """A name that is no system's."""
+    """A name that is no system's and no scenario's."""
 
 
-def chosen(names: Sequence[str]) -> list[System]:
-    """Return the systems of these names, all of them for none.
+def chosen(names: Sequence[str], family: Family) -> list[System]:
+    """Return a scenario's systems of these names, all of them for none.
 
     Raises UnknownSystemError.
     """
-    known = systems()
+    known = family.systems()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UnknownSystemError(f"no system {', '.join(unknown)}; there are {', '.join(known)}")
@@ -59,8 +71,8 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
     Raises UnknownSystemError, and BrokerError where no local Kafka starts.
     """
     skipped, able = {}, []
-    for system in chosen(plan.names):
-        reason = system.missing()
+    for system in chosen(plan.names, plan.family):
+        reason = system.missing(say)
         if reason is None:
             able.append(system)
         else:
@@ -72,6 +84,7 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "scenario": plan.scenario,
         "workload": {"keys": plan.keys, "per_window": plan.per_window, "partitions": 4, "window_ms": 10_000},
         "systems": [msgspec.to_builtins(each) for each in found.values()],
         "ratios": ratios(found),
@@ -90,7 +103,7 @@ def bench(**overrides: str | int) -> Iterator[Bench]:
         with start_brokers(1, heap_mb=768, overrides=overrides or None) as kafka:
             pin(kafka.nodes[0].pid, brokers)
             pin(os.getpid(), brokers)
-            yield Bench(kafka.bootstrap, ours, directory)
+            yield Bench(kafka.bootstrap, ours, brokers, directory)
     finally:
         pin(os.getpid(), sorted({*ours, *brokers}))
         shutil.rmtree(directory, ignore_errors=True)
@@ -99,15 +112,16 @@ def bench(**overrides: str | int) -> Iterator[Bench]:
 def _rounds(
     place: Bench, able: Sequence[System], plan: Plan, skipped: dict[str, str], say: Say
 ) -> dict[str, list[tuple[Drain, Drain]]]:
-    counted: dict[int, tuple[Workload, Recount]] = {}
+    counted: dict[int, tuple[Scenario, Answer]] = {}
+    family = plan.family
     for system in able:
         for size in (system.small, system.large):
             events = max(int(size * plan.scale), 1_000)
             if events not in counted:
                 say(f"loading {events:,} events")
-                workload = Workload(events, plan.keys, plan.per_window)
-                place.fill(workload)
-                counted[events] = (workload, Recount.of(workload))
+                scenario = family.make(events)
+                place.fill(scenario)
+                counted[events] = (scenario, scenario.answer())
     drains: dict[str, list[tuple[Drain, Drain]]] = {system.name: [] for system in able}
     for number in range(plan.rounds):
         for system in able:
@@ -123,12 +137,12 @@ def _rounds(
 
 
 def _drain(
-    place: Bench, system: System, counted: dict[int, tuple[Workload, Recount]], size: int, number: int, plan: Plan, say: Say
+    place: Bench, system: System, counted: dict[int, tuple[Scenario, Answer]], size: int, number: int, plan: Plan, say: Say
 ) -> Drain:  # fmt: skip
     events = max(int((system.small, system.large)[size] * plan.scale), 1_000)
-    workload, recount = counted[events]
+    scenario, answer = counted[events]
     label = f"{system.name}-{events}-{number}-{time.time_ns() % 1_000_000_007}"
-    drain = place.drain(system, workload, recount, label, plan.limit)
+    drain = place.drain(system, scenario, answer, label, plan.limit)
     right = "right" if not drain.faults else f"WRONG: {drain.faults[0]}"
     say(
         f"round {number + 1} of {plan.rounds}: {system.name} {events:,} events in {drain.seconds:.2f} s, "

@@ -1,4 +1,4 @@
-"""A Tidewatch worker as it is, but for its topics and a state checkpoint every second: BOOTSTRAP SOURCE RESULTS RECORDS NAME."""
+"""A Tidewatch worker as it is, but for its topics and a state checkpoint every second: BOOTSTRAP SOURCE RESULTS NAME WORKERS."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from schemas.event_types import SENSOR_READING
 from streams.pipeline import Pipeline, Tumbling
 from streams.stages import stages_of
+from tidewatch.cli.shared import say, stop_event
+from tidewatch.supervisor import Supervisor
 from tidewatch.warm import warm_up
 from tidewatch.worker import config_of, run_worker
 
@@ -30,7 +32,10 @@ def main() -> None:
     if sys.argv[1:] == ["warm"]:
         warm_up(stages_of(pipeline("source", "results"), 4))
         return
-    bootstrap, source, results, _, name = sys.argv[1:6]
+    bootstrap, source, results, name, workers = sys.argv[1:6]
+    if int(workers) > 1:
+        one = [sys.executable, "-m", "benchmarks.peers.tidewatch_worker", *sys.argv[1:5], "1"]
+        raise SystemExit(Supervisor([one] * int(workers), say).run(stop_event()))
     config = config_of(name, {"bootstrap.servers": bootstrap}, state_interval=1.0)
     sys.argv = sys.argv[:1]
     run_worker(

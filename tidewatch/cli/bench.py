@@ -21,9 +21,15 @@ def throughput(
     systems: Annotated[
         str,
         typer.Option(
-            help="Comma-separated: tidewatch, faust, kafka-streams, kafka-streams-eos. All if empty."
+            help="Comma-separated, such as tidewatch,flink; 'tidewatch bench systems' lists them. All if empty."
         ),
     ] = "",
+    scenario: Annotated[
+        str,
+        typer.Option(
+            help="What is asked of the systems: plain, or nexmark-q0, -q1, -q2, -q5, -q7, -q8, -q11."
+        ),
+    ] = "plain",
     rounds: Annotated[
         int, typer.Option(min=1, help="How often all systems are run in turn; medians count.")
     ] = 3,
@@ -36,7 +42,7 @@ def throughput(
     ] = 1.0,
     json: Json = False,
 ) -> None:
-    """Drain a topic of JSON events to windows with each system in turn; every result is checked against a recount.
+    """Drain a topic of JSON events with each system in turn; every result is checked against a recount.
 
     Each system has one core, the broker another. Start-up is differenced out by two sizes. Exit code 1: nothing could be
     measured; 5: a system's results are wrong.
@@ -47,7 +53,7 @@ def throughput(
 
     names = [name.strip() for name in systems.split(",") if name.strip()]
     try:
-        report = measure(Plan(names, rounds, keys, per_window, scale), say)
+        report = measure(Plan(names, rounds, keys, per_window, scale, scenario=scenario), say)
     except (UnknownSystemError, BrokerError) as error:
         fail(error)
     if json:
@@ -120,6 +126,30 @@ def keys(
     parts = [*report.get("cost", {}).values(), report.get("restore", {})]
     if any(part.get("faults") for part in parts if isinstance(part, dict)):
         raise typer.Exit(Exit.DIFFERS)
+
+
+@bench.command(name="systems")
+def list_systems(json: Json = False) -> None:
+    """List the systems that can be measured: version, sizes of their two drains, cores.
+
+    What a system needs beside this installation is fetched when it is first measured; what cannot be had is skipped with a word.
+    """
+    from rich.table import Table
+
+    from benchmarks.systems import systems
+
+    found = [
+        {"name": s.name, "version": s.version(), "small": s.small, "large": s.large, "cores": 1 + s.both}
+        for s in systems().values()
+    ]
+    if json:
+        print_json(found)
+        return
+    table = Table("system", "version", "events", "cores", box=None)
+    for each in found:
+        sizes = f"{each['small']:,} and {each['large']:,}"
+        table.add_row(str(each["name"]), str(each["version"]), sizes, str(each["cores"]))
+    console().print(table)
 
 
 def _show(report: dict) -> None:  # type: ignore[type-arg]
