@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import psutil
+import yaml
 from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
@@ -359,9 +360,9 @@ class _Runs:
 
     def alertmanager(self, hook: int) -> str:
         """Start an Alertmanager with the committed routes and return its address."""
-        config = Path("grafana/prometheus/alertmanager.yml").read_text()
-        config = config.replace("http://console:8080/alertmanager", f"http://127.0.0.1:{hook}/")
-        (self.directory / "alertmanager.yml").write_text(config)
+        config = yaml.safe_load(Path("grafana/prometheus/alertmanager.yml").read_text())
+        config["receivers"][0]["webhook_configs"] = [{"url": f"http://127.0.0.1:{hook}/"}]
+        (self.directory / "alertmanager.yml").write_text(yaml.safe_dump(config))
         self.program(
             [
                 shutil.which("prometheus-alertmanager") or "alertmanager", f"--config.file={self.directory}/alertmanager.yml",

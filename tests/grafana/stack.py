@@ -215,5 +215,5 @@ def _configure(parts: Stack) -> None:
         job["static_configs"][0]["targets"] = [f"127.0.0.1:{ports[targets[job['job_name']]]}"]
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
     routes = yaml.safe_load((RULES / "alertmanager.yml").read_text())
-    routes["receivers"][0]["webhook_configs"][0]["url"] = parts.webhook.url
+    routes["receivers"][0]["webhook_configs"] = [{"url": parts.webhook.url, "send_resolved": True}]
     (directory / "alertmanager.yml").write_text(yaml.safe_dump(routes))

@@ -12,6 +12,7 @@ import pytest
 
 from tests.grafana.stack import Stack, running, until
 from tests.grafana.test_dashboards import boards, expressions
+from tidewatch.live.operations import ask_alertmanager
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +111,11 @@ def test_a_killed_pipeline_calls_and_its_repair_calls_off(stack: Stack) -> None:
     (alert,) = called["alerts"]
     assert alert["labels"]["severity"] == "critical"
     assert re.fullmatch(r"docs/runbooks\.md#\w+", alert["annotations"]["runbook_url"])
+    said = ask_alertmanager(f"http://127.0.0.1:{stack.ports['alertmanager']}")
+    assert ("TidewatchPipelineDown", "critical") in {(one.name, one.severity) for one in said.firing}
+    assert {one.name[:9] for one in said.firing} == {"Tidewatch"}, (
+        "alerts about the air have a list of their own"
+    )
     stack.worker()
     until(
         lambda: stack.webhook.states("TidewatchPipelineDown") == ["firing", "resolved"],

@@ -36,6 +36,12 @@ def console(
         Path | None,
         typer.Option("--targets", help="File in which `tidewatch worker --targets FILE` lists its workers."),
     ] = None,
+    alertmanager: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="An Alertmanager whose alerts about the operation the self-check shows."
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
     ] = "127.0.0.1",
@@ -72,10 +78,11 @@ def console(
             app_id or chosen[0].name,
             chosen,
             lambda: named | (addresses_in(targets) if targets else {}),
+            alertmanager,
         )
         watcher.start()
         try:
-            with serve(watcher.snapshot, host=host, port=port, token=token) as address:
+            with serve(watcher.snapshot, watcher.news, host=host, port=port, token=token) as address:
                 say(f"console at {address}; Ctrl-C ends")
                 stopping.wait()
         except ConsoleError as error:

@@ -22,15 +22,21 @@ from tidewatch.live.snapshot import Snapshot
 
 STATIC = Path(__file__).with_name("static")
 _EVERY = 1.0
+_NEWS_EVERY = 0.2
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Hub:
-    """Make one payload a second, whoever looks, and wake all who wait for it."""
+    """Make one payload a second, whoever looks, and wake all who wait for it; sooner where there is news."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], wall_clock: Callable[[], float] = time.time) -> None:
-        self._snapshot = snapshot
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        news: Callable[[], int],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._snapshot, self._news = snapshot, news
         self._wall_clock = wall_clock
         self._payloads = Payloads()
         self._changed = asyncio.Condition()
@@ -41,12 +47,16 @@ class Hub:
     async def run(self) -> None:
         """Make payloads for ever."""
         while True:
+            known = self._news()
             # Snapshots wait for the watcher's lock and pictures take some milliseconds: not on the event loop.
             await asyncio.to_thread(self._make)
             async with self._changed:
                 self._number += 1
                 self._changed.notify_all()
-            await asyncio.sleep(_EVERY)
+            for _ in range(round(_EVERY / _NEWS_EVERY)):
+                await asyncio.sleep(_NEWS_EVERY)
+                if self._news() != known:
+                    break
 
     async def events(self) -> AsyncIterator[bytes]:
         """Give server-sent events: the present payload at once, then each new one; slow readers skip some."""
@@ -70,14 +80,16 @@ class Hub:
         self.encoded, self.payload = _encode(payload), payload
 
 
-def create_console(snapshot: Callable[[], Snapshot], token: str | None = None) -> Starlette:
-    """Return the console as an ASGI application.
+def create_console(
+    snapshot: Callable[[], Snapshot], news: Callable[[], int], token: str | None = None
+) -> Starlette:
+    """Return the console as an ASGI application; ``news()`` is another number when something should be seen at once.
 
     Every section has a route that gives the page to browsers and JSON to whoever asks for it (``Accept: application/json`` or
     ``?format=json``); ``/`` gives all sections, ``/events`` streams them. Nothing is written anywhere, and readings of
     single patients or sensors are not among what is shown, but for the groups of alerts.
     """
-    hub = Hub(snapshot)
+    hub = Hub(snapshot, news)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -115,6 +115,28 @@ def _dead(snapshot: Snapshot, _: int) -> Iterator[Check]:
     )
 
 
+def _operations(snapshot: Snapshot, _: int) -> Iterator[Check]:
+    said = snapshot.operations
+    if said is None:
+        return
+    for number, alert in enumerate(said.firing, 1):
+        yield Check(
+            name=f"{alert.name} ({number})",
+            state="error" if alert.severity == "critical" else "warning",
+            detail=alert.summary,
+            remedy=alert.remedy and f"See {alert.remedy}.",
+        )
+    if said.problem:
+        yield Check(
+            name="no alert is firing",
+            state="warning",
+            detail=said.problem,
+            remedy="Look at the address that --alertmanager gives.",
+        )
+    elif not said.firing:
+        yield Check(name="no alert is firing", state="ok", detail="Alertmanager has none about the operation")
+
+
 _ALL: tuple[Callable[[Snapshot, int], Iterator[Check]], ...] = (
     _cluster,
     _workers,
@@ -122,4 +144,5 @@ _ALL: tuple[Callable[[Snapshot, int], Iterator[Check]], ...] = (
     _stopped,
     _lag,
     _dead,
+    _operations,
 )

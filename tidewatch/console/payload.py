@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.results import Alert
 from tidewatch.console.checks import Check, checks
-from tidewatch.console.pictures import QuantityPicture, pictures
+from tidewatch.console.pictures import Pictures, QuantityPicture
 from tidewatch.live.board import DeadSample
 from tidewatch.live.signals import SignalRow
 from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
@@ -55,9 +55,10 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Payloads:
-    """Makes payloads of snapshots; remembers a few seconds of counts for the rates."""
+    """Makes payloads of snapshots; remembers a few seconds of counts for the rates, and what is drawn."""
 
     def __init__(self) -> None:
+        self._pictures = Pictures()
         self._past: deque[tuple[int, Mapping[str, FlowRow]]] = deque()
 
     def make(self, snapshot: Snapshot, now_ms: int) -> Payload:
@@ -85,7 +86,7 @@ class Payloads:
             pipeline=tuple(Flow(counts=row, rates=self._rates(row)) for row in snapshot.flows),
             partitions=snapshot.partitions,
             workers=snapshot.workers,
-            distributions=pictures(snapshot.shapes),
+            distributions=self._pictures.of(snapshot.shapes),
             # Open ones first; among equals the newest first, as they come.
             alerts=tuple(sorted(snapshot.alerts, key=lambda alert: alert.state == "close")),
             signals=snapshot.signals,

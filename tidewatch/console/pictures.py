@@ -19,6 +19,10 @@ MAX_SITES = 24
 _SCALE = 1000
 
 
+Pair = tuple[Shape, Shape | None]
+"""A site's distribution now and before."""
+
+
 class SitePicture(msgspec.Struct, frozen=True, kw_only=True):
     """One site: densities now and before in thousandths of the highest cell, quantiles at ``LEVELS``.
 
@@ -50,15 +54,32 @@ class QuantityPicture(msgspec.Struct, frozen=True, kw_only=True):
     more_sites: int
 
 
-def pictures(shapes: Iterable[tuple[Shape, Shape | None]]) -> tuple[QuantityPicture, ...]:
-    """Return the pictures of all quantities, in order of (pipeline, quantity)."""
-    grouped: dict[tuple[str, str], list[tuple[Shape, Shape | None]]] = {}
-    for pair in shapes:
-        grouped.setdefault((pair[0].pipeline, pair[0].quantity), []).append(pair)
-    return tuple(_quantity(grouped[key]) for key in sorted(grouped))
+class Pictures:
+    """Draws quantities, each again only when a shape of it is another one than before: windows close more seldom than pages ask."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[tuple[str, str], tuple[list[Pair], QuantityPicture]] = {}
+
+    def of(self, shapes: Iterable[Pair]) -> tuple[QuantityPicture, ...]:
+        """Return the pictures of all quantities, in order of (pipeline, quantity)."""
+        grouped: dict[tuple[str, str], list[Pair]] = {}
+        for pair in shapes:
+            grouped.setdefault((pair[0].pipeline, pair[0].quantity), []).append(pair)
+        for key, pairs in grouped.items():
+            drawn = self._drawn.get(key)
+            if drawn is None or not _same(drawn[0], pairs):
+                self._drawn[key] = pairs, _quantity(pairs)
+        return tuple(self._drawn[key][1] for key in sorted(grouped))
 
 
-def _quantity(pairs: Sequence[tuple[Shape, Shape | None]]) -> QuantityPicture:
+def _same(some: Sequence[Pair], others: Sequence[Pair]) -> bool:
+    """Whether the very same shapes are in both; comparing their bins would cost as much as drawing them."""
+    return len(some) == len(others) and all(
+        a[0] is b[0] and a[1] is b[1] for a, b in zip(some, others, strict=True)
+    )
+
+
+def _quantity(pairs: Sequence[Pair]) -> QuantityPicture:
     shown, first = pairs[:MAX_SITES], pairs[0][0]
     everything = [shape for pair in shown for shape in pair if shape is not None]
     low = min(shape.quantiles[0] for shape in everything)

@@ -26,15 +26,21 @@ def token_for(host: str, given: str | None) -> str | None:
 
 @contextmanager
 def console(
-    snapshot: Callable[[], Snapshot], *, host: str = "127.0.0.1", port: int = 0, token: str | None = None
+    snapshot: Callable[[], Snapshot],
+    news: Callable[[], int] = lambda: 0,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
 ) -> Iterator[str]:
     """Serve the console from a thread of its own and give its address (with the token, if one is needed).
 
+    Viewers get the state once a second, and within a fifth of one where ``news()`` gives another number.
     Port 0 takes a free one. Raises ConsoleError when the address cannot be listened on.
     """
     needed = token_for(host, token)
     config = uvicorn.Config(
-        create_console(snapshot, needed),
+        create_console(snapshot, news, needed),
         log_level="error",
         access_log=False,
         # Streams never end by themselves.

@@ -139,7 +139,7 @@ def run_demo(
         watcher = Watcher(kafka.connection, APP, PIPELINES, crew.targets)
         watcher.start()
         stack.callback(watcher.stop)
-        view.console(stack.enter_context(console(watcher.snapshot)))
+        view.console(stack.enter_context(console(watcher.snapshot, watcher.news)))
         sent = Sent()
         feeds = [city_feed(kafka.connection, scenario, sent), weather_feed(kafka.connection, scenario)]
         stage = _Stage(kafka, crew, watcher, scenario, view, monotonic)

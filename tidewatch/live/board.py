@@ -37,8 +37,9 @@ class DeadSample(msgspec.Struct, frozen=True, kw_only=True):
 class Board:
     """Fold records of result, alert, signal, late and dead-letter topics. Safe for use by one writer and several readers.
 
-    ``late`` counts by topic, ``dead`` by topic and code, ``windows`` and ``opened`` (alerts) by pipeline. ``lock`` is held
-    while records are taken; hold it to read several things that must agree.
+    ``late`` counts by topic, ``dead`` by topic and code, ``windows`` and ``opened`` (alerts) by pipeline, ``news`` what people
+    should see at once: steps of alerts and signals. ``lock`` is held while records are taken; hold it to read several things
+    that must agree.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Board:
         self.late: Counter[str] = Counter()
         self.dead: Counter[tuple[str, str]] = Counter()
         self.opened: Counter[str] = Counter()
+        self.news = 0
         self.samples: deque[DeadSample] = deque(maxlen=MAX_SAMPLES)
         self.alerts: OrderedDict[str, Alert] = OrderedDict()
         self.openings: dict[str, Alert] = {}
@@ -77,6 +79,7 @@ class Board:
                         self.signals.take_state(_state(value))
                 elif topic in self._changes:
                     self.signals.take_change(_change(value))
+                    self.news += 1
                 elif topic.endswith(".late"):
                     self.late[topic] += 1
                 else:
@@ -93,6 +96,7 @@ class Board:
         self.shapes.take(first)
 
     def _alert(self, alert: Alert) -> None:
+        self.news += 1
         self.alerts[alert.alert_id] = alert
         self.alerts.move_to_end(alert.alert_id)
         if alert.state == "open":

@@ -57,6 +57,7 @@ class Shapes:
     def __init__(self, keep: int = 60) -> None:
         self._keep = keep
         self._held: dict[tuple[str, str, str], dict[int, _Bins]] = {}
+        self._made: dict[tuple[str, str, str], dict[tuple[int, int], Shape | None]] = {}
         self._mappings: dict[float, LogMapping] = {}
 
     def take(self, summaries: Iterable[WindowSummary]) -> None:
@@ -77,7 +78,16 @@ class Shapes:
         return sorted(self._held)
 
     def shape(self, key: tuple[str, str, str], newest: int, skip: int = 0) -> Shape | None:
-        """Merge the ``newest`` windows of a key, leaving out the ``skip`` last ones; ``None`` where there is none."""
+        """Merge the ``newest`` windows of a key, leaving out the ``skip`` last ones; ``None`` where there is none.
+
+        The very same shape is given until a window changes it, so views can tell by identity what to draw anew.
+        """
+        made = self._made.setdefault(key, {})
+        if (newest, skip) not in made:
+            made[newest, skip] = self._merged(key, newest, skip)
+        return made[newest, skip]
+
+    def _merged(self, key: tuple[str, str, str], newest: int, skip: int) -> Shape | None:
         held = self._held.get(key, {})
         ends = sorted(held)[: len(held) - skip][-newest:]
         if not ends:
@@ -95,6 +105,7 @@ class Shapes:
             labels = summary.labels
             key = summary.pipeline, labels.get("site", ""), labels.get("quantity", "")
             windows = self._held.setdefault(key, {})
+            self._made.pop(key, None)
             bins = windows.get(summary.end)
             if bins is None:
                 bins = windows[summary.end] = _Bins(summary.start, summary.alpha)

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.results import Alert
 from tidewatch.live.board import DeadSample
+from tidewatch.live.operations import Operations
 from tidewatch.live.shapes import Shape
 from tidewatch.live.signals import SignalRow
 
@@ -57,6 +58,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     ``shapes`` pairs each site's current distribution with the one before it, the reference. ``looked`` is when the cluster last
     answered (ms, 0: never), ``problem`` what went wrong since. ``stopped`` are the partitions that an error stopped.
+    ``operations`` is None where no Alertmanager is known.
     """
 
     time: int
@@ -81,5 +83,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[SignalRow, ...] = ()
     signals_open: int = 0
     stopped: tuple[int, ...]
+    operations: Operations | None = None
     looked: int
     problem: str | None

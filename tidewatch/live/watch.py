@@ -15,12 +15,13 @@ from sinks.reader import EARLIEST, follow
 from streams.pipeline import Pipeline
 from tidewatch.declarations import SignalPipeline
 from tidewatch.live.board import Board
+from tidewatch.live.operations import Operations, ask_alertmanager
 from tidewatch.live.shapes import Shape
 from tidewatch.live.snapshot import FlowRow, PartitionRow, Snapshot, WorkerRow
 from tidewatch.live.workers import Source, WorkerFacts, ask_all, merged
 from tidewatch.monitor.cluster import ClusterReader
 
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 1.0
 _RATE_OVER = 2.0
 SHOWN_WINDOWS = 6
 REFERENCE_WINDOWS = 30
@@ -64,6 +65,7 @@ class Watcher(threading.Thread):
         app: str,
         pipelines: Sequence[Pipeline | SignalPipeline],
         targets: Targets,
+        alertmanager: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,6 +84,8 @@ class Watcher(threading.Thread):
         self._sources = sorted({p.source for p in pipelines})
         self._outputs = sorted({topic for p in pipelines for topic in p.outputs.values()})
         self._targets = targets
+        self._alertmanager = alertmanager
+        self._operations: Operations | None = None
         self._monotonic, self._wall_clock = monotonic, wall_clock
         self._pipelines = tuple(pipelines)
         self._looked = 0
@@ -116,6 +120,10 @@ class Watcher(threading.Thread):
                 for source, end in self._ends.items()
             )
 
+    def news(self) -> int:
+        """Return how many steps of alerts and signals have come: another number is worth a snapshot at once."""
+        return self.board.news
+
     def snapshot(self) -> Snapshot:
         """Return the state of everything now."""
         board = self.board
@@ -146,6 +154,7 @@ class Watcher(threading.Thread):
                 signals=board.signals.rows(),
                 signals_open=board.signals.open(),
                 stopped=tuple(sorted({p for facts in self._facts.values() for p in facts.stopped})),
+                operations=self._operations,
                 looked=self._looked,
                 problem=self.problem,
             )  # fmt: skip
@@ -166,6 +175,7 @@ class Watcher(threading.Thread):
         """Ask the workers for their positions, then the cluster for the ends of the sources and the group's offsets."""
         targets = dict(self._targets())
         answers = {facts.url: facts for facts in ask_all([url for url in targets.values() if url])}
+        operations = ask_alertmanager(self._alertmanager) if self._alertmanager else None
         # After the workers, so that no position lies beyond an end.
         look = cluster.look()
         group = look.groups.get(self._app)
@@ -175,6 +185,7 @@ class Watcher(threading.Thread):
                     self._begins.setdefault(source, place.oldest or 0)
                     self._ends[source] = place.end
             self._looked = int(self._wall_clock() * 1000)
+            self._operations = operations
             self._names = tuple(targets)
             self._facts = {name: answers[url] for name, url in targets.items() if url in answers}
             for source, offset in (group.offsets if group is not None else {}).items():

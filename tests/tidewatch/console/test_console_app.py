@@ -8,11 +8,13 @@ import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import msgspec
 import pytest
 
 from tests.tidewatch.console.samples import snapshot
+from tidewatch.console import app
 from tidewatch.console.app import STATIC
 from tidewatch.console.guard import is_loopback
 from tidewatch.console.payload import SECTIONS
@@ -26,6 +28,16 @@ def address() -> Iterator[str]:
     steps = itertools.count()
     with console(lambda: snapshot(next(steps))) as url:
         yield url
+
+
+def test_news_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_EVERY", 600.0)
+    news = 0
+    with console(snapshot, lambda: news) as url, urlopen(f"{url}events", timeout=60) as stream:
+        assert stream.readline() == b"event: state\n"
+        news = 1
+        while stream.readline() != b"event: state\n":
+            pass
 
 
 def ask(url: str, path: str, headers: dict[str, str] | None = None) -> tuple[HTTPResponse, bytes]:

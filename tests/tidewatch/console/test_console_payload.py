@@ -9,7 +9,8 @@ import pytest
 from tests.tidewatch.console.samples import NOW, alert, shapes, snapshot
 from tidewatch.console.checks import checks
 from tidewatch.console.payload import SECTIONS, Payloads
-from tidewatch.console.pictures import CELLS, MAX_SITES, pictures
+from tidewatch.console.pictures import CELLS, MAX_SITES, Pictures
+from tidewatch.live.operations import Operation, Operations, ask_alertmanager
 from tidewatch.live.snapshot import Snapshot
 
 
@@ -78,7 +79,7 @@ def test_every_section_is_part_of_the_whole() -> None:
 
 
 def test_a_picture_holds_both_distributions_and_how_far_they_are_apart() -> None:
-    (picture,) = pictures(shapes())
+    (picture,) = Pictures().of(shapes())
     assert [site.site for site in picture.sites] == ["site-00", "site-01", "site-02"]
     for site in picture.sites:
         assert site.before is not None
@@ -96,11 +97,47 @@ def test_a_picture_holds_both_distributions_and_how_far_they_are_apart() -> None
     assert middle == pytest.approx(22.0, abs=0.7)
 
 
+def test_what_did_not_change_is_not_drawn_again() -> None:
+    drawer, first = Pictures(), shapes()
+    (picture,) = drawer.of(first)
+    assert drawer.of(first)[0] is picture
+    (moved,) = drawer.of([*first[:-1], (first[-1][0], None)])
+    assert moved is not picture
+    assert moved.sites[-1].distance is None
+
+
+def operated(said: Operations) -> Snapshot:
+    return msgspec.structs.replace(snapshot(), operations=said)
+
+
+def test_alerts_about_the_operation_are_part_of_the_self_check() -> None:
+    lag = Operation(
+        name="TidewatchLagTooHigh", severity="warning", summary="far behind", remedy="docs/runbooks.md#lag"
+    )
+    down = Operation(name="TidewatchPipelineDown", severity="critical", summary="no worker", remedy="")
+    firing = checks(operated(Operations(firing=(lag, down))), NOW)
+    assert [(each.name, each.state) for each in firing if each.name.startswith("Tidewatch")] == [
+        ("TidewatchLagTooHigh (1)", "warning"),
+        ("TidewatchPipelineDown (2)", "error"),
+    ]
+    quiet = {each.name: each.state for each in checks(operated(Operations()), NOW)}
+    assert quiet["no alert is firing"] == "ok"
+    assert "no alert is firing" not in {each.name for each in checks(snapshot(), NOW)}
+
+
+def test_an_alertmanager_that_is_away_is_said_to_be() -> None:
+    said = ask_alertmanager("http://127.0.0.1:9")
+    assert said.firing == ()
+    assert "does not answer" in str(said.problem)
+    (check,) = [one for one in checks(operated(said), NOW) if one.name == "no alert is firing"]
+    assert check.state == "warning"
+
+
 def test_without_a_reference_there_is_no_distance() -> None:
     now, _ = shapes(1)[0]
-    (picture,) = pictures([(now, None)])
+    (picture,) = Pictures().of([(now, None)])
     assert (picture.sites[0].before, picture.sites[0].distance, picture.sites[0].bound) == (None, None, None)
-    assert pictures([]) == ()
+    assert Pictures().of([]) == ()
 
 
 def test_what_is_sent_is_bounded_however_many_sites_and_alerts_there_are() -> None:

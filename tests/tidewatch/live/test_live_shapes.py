@@ -51,6 +51,18 @@ def test_merging_is_exact_in_any_order(windows: list[tuple[int, list[float]]]) -
     assert np.all(np.abs(np.array(shape.quantiles) - exact) <= 2 * 0.01 / 0.99 * np.abs(exact) + 1e-9)
 
 
+def test_a_shape_stays_the_same_object_until_a_window_changes_it() -> None:
+    shapes = Shapes()
+    shapes.take([summary("a", 10, [1.0])])
+    shape = shapes.shape(KEY, 2)
+    shapes.take([summary("a", 10, [1.0], site="south")])
+    assert shapes.shape(KEY, 2) is shape
+    shapes.take([summary("a", 20, [2.0])])
+    changed = shapes.shape(KEY, 2)
+    assert changed is not None
+    assert changed.count == 2
+
+
 def test_the_reference_is_what_came_before() -> None:
     shapes = Shapes(keep=4)
     for end in range(10, 70, 10):
