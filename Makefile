@@ -1,6 +1,6 @@
 # One way in: every target makes .venv first, if requirements.lock changed since, and nothing else needs to be installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-reference chaos lint bench lock clean
+.PHONY: help demo test explore test-slow test-reference chaos lint bench lock clean
 
 # Tried in this order; to choose another: make PYTHON=/path/to/python3.12 ...
 PYTHON ?= python3 python3.13 python3.12 python3.11
@@ -17,6 +17,9 @@ demo: $(READY) ## watch it work: Kafka, real and simulated sensors, two workers,
 
 test: $(READY) ## all tests but the long suites, on a real Kafka
 	$(BIN)/python -m pytest -m "not chaos and not slow" -n 2 --dist loadfile
+
+explore: $(READY) ## the quick tests without Kafka again, with fresh random input for each property
+	$(BIN)/python -m pytest -m "not chaos and not slow and not kafka" -n 2 --hypothesis-profile explore
 
 test-slow: $(READY) ## whole systems end to end: demo, console, live rules, roll-ups, joins, Prometheus, benchmarks
 	$(BIN)/python -m pytest -m "slow and not chaos"

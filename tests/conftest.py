@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A change is judged by the same input each time; `make explore` looks for new failures with fresh input.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("same")
 
 # What the embedded broker is given too: quick failure detection, one replica, no topics by accident.
 _CONTAINER_SETTINGS = {

@@ -21,7 +21,7 @@ KEYS = {
     *("build", "image", "restart", "mem_limit", "environment", "command", "depends_on", "healthcheck"),
     *("ports", "volumes", "stop_grace_period"),
 }
-JOBS = {"topics"}
+JOBS = {"topics", "hospitals"}
 
 
 @cache

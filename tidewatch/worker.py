@@ -84,7 +84,7 @@ def _say_unsealed(config: EngineConfig, stages: Sequence[Stage]) -> None:
 def seals_of(keys: SecretStr | None) -> Seals | None:
     """Return the seals of the configured keys, None without any; leaves the process with code 3 where they are none."""
     try:
-        return None if keys is None else Seals.of(keys.get_secret_value())
+        return Seals.of(keys.get_secret_value()) if keys is not None and keys.get_secret_value() else None
     except SealKeysError as error:
         say(str(error))
         raise SystemExit(EXIT_REFUSED) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.safety import DISPOSITIONS
-from tidewatch.cli import dispositions, signal_explain, signal_sources
+from tidewatch.cli import dispositions, signal_explain, signal_simulate, signal_sources
 from tidewatch.cli.dispositions import read_dispositions
 from tidewatch.cli.shared import Json, JsonLines, connection, console, explained, say, stop_event
 from tidewatch.cli.signal_records import CHANGES, STATES, day, number, records_of
@@ -171,5 +171,5 @@ def _changes(batches: Iterable[list[Message]], wanted: SignalFilter) -> Iterator
                 yield change
 
 
-for verbs in (signal_explain, dispositions, signal_sources):
+for verbs in (signal_explain, dispositions, signal_sources, signal_simulate):
     verbs.register(group)

@@ -48,7 +48,8 @@ def test_merging_is_exact_in_any_order(windows: list[tuple[int, list[float]]]) -
         everything[-1],
     )
     exact = np.quantile(everything, LEVELS, method="inverted_cdf")
-    assert np.all(np.abs(np.array(shape.quantiles) - exact) <= 2 * 0.01 / 0.99 * np.abs(exact) + 1e-9)
+    # Near zero one bin holds all, from -1e-9 to 1e-9.
+    assert np.all(np.abs(np.array(shape.quantiles) - exact) <= 2 * 0.01 / 0.99 * np.abs(exact) + 2e-9)
 
 
 def test_a_shape_stays_the_same_object_until_a_window_changes_it() -> None:
