@@ -5,12 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.columns import Coded, Columns
 from streams import groups_kernel as kernel
 
+_TOGETHER = 1024
 _ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "|": "%7C"})
 
 
@@ -24,6 +26,7 @@ class Groups:
         self.keys: list[bytes] = []
         self.names: list[str] = []
         self._combinations = _Combinations()
+        self._saved = 0
 
     def __len__(self) -> int:
         return len(self.kept)
@@ -67,14 +70,26 @@ class Groups:
         """Return the labels of a group."""
         return dict(zip(self.label_names, self.kept[code], strict=True))
 
-    def rows(self, start: int) -> list[tuple[str, ...]]:
-        """Return the labels of the groups from ``start`` on, for a snapshot."""
-        return self.kept[start : start + 1024]
+    def save(self, *, full: bool) -> dict[int, bytes]:
+        """Return the groups by thousands: all of them, or those thousands that grew since the last call."""
+        begin, self._saved = 0 if full else self._saved, len(self.kept)
+        if begin == len(self.kept):
+            return {}
+        return {
+            number: msgspec.msgpack.encode(self.kept[_TOGETHER * number : _TOGETHER * (number + 1)])
+            for number in range(begin // _TOGETHER, -(-len(self.kept) // _TOGETHER))
+        }
 
-    def load(self, rows: list[tuple[str, ...]]) -> None:
-        """Add groups read from a snapshot, in order."""
+    def load(self, packed: Sequence[bytes]) -> None:
+        """Add groups that were saved, in order."""
+        for rows in packed:
+            self.add(msgspec.msgpack.decode(rows, type=list[tuple[str, ...]]))
+        self._saved = len(self.kept)
+
+    def add(self, rows: Sequence[tuple[str, ...]]) -> None:
+        """Add new groups by all of their labels, in order."""
         for row in rows:
-            self._append(tuple(row[: len(self._by)]), tuple(row))
+            self._append(row[: len(self._by)], row)
 
     def _append(self, key: tuple[str, ...], labels: tuple[str, ...]) -> int:
         code = self._codes[key] = len(self.kept)

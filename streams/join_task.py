@@ -11,10 +11,13 @@ from schemas.columns import Columns
 from schemas.contributions import Progress
 from schemas.errors import ErrorCode
 from schemas.joins import Fields, Joined, Shuffled, SideRow
-from streams.blocks import Changes, cut, joined
+from streams.blocks import Runs
 from streams.burial import buried, rejected
+from streams.held_rows import Held, HeldRows
 from streams.task import Blocks, Output
 from streams.watermark import BEGINNING, watermarks
+
+STATE_FORMAT = 2
 
 
 class ForwardTask:
@@ -109,27 +112,6 @@ class ForwardTask:
         return self._output(None, progress=Progress(watermark=watermark, idle=self._idle))
 
 
-class _Held(msgspec.Struct, frozen=True, array_like=True):
-    """A row in the join; ordered by (time, topic, partition, offset, row)."""
-
-    time: int
-    topic: str
-    partition: int
-    offset: int
-    row: int
-    side: int
-    key: str
-    fields: Fields
-
-    @property
-    def order(self) -> tuple[int, str, int, int, int]:
-        return self.time, self.topic, self.partition, self.offset, self.row
-
-    @property
-    def place(self) -> str:
-        return f"{self.partition}-{self.offset}-{self.row}"
-
-
 class JoinTask:
     """Implements ``streams.task.Task`` for a join, on one partition of its shuffled rows.
 
@@ -153,10 +135,9 @@ class JoinTask:
             (side, number): (BEGINNING, False) for side in (0, 1) for number in range(partitions)
         }
         self._watermark = BEGINNING
-        self._waiting: list[_Held] = []
-        self._kept: tuple[dict[str, list[_Held]], dict[str, list[_Held]]] = ({}, {})
+        self._rows = HeldRows(self._within)
         self._decoder, self._encode = msgspec.json.Decoder(Shuffled), msgspec.json.Encoder().encode
-        self._changes = Changes()
+        self._runs = Runs("rows")
 
     @property
     def watermark(self) -> int:
@@ -198,10 +179,8 @@ class JoinTask:
             )
             return [Output("late", key, value, headers)]
         topic = self._topics[shuffled.side]
-        held = _Held(
-            row.time, topic, shuffled.partition, row.offset, row.row, shuffled.side, row.key, row.fields
-        )
-        self._waiting.append(held)
+        place = (shuffled.partition, row.offset, row.row)
+        self._rows.wait(Held(row.time, topic, *place, shuffled.side, row.key, row.fields))
         return []
 
     def _come_to(self, shuffled: Shuffled, progress: Progress) -> list[Output]:
@@ -212,38 +191,27 @@ class JoinTask:
         if watermark <= self._watermark:
             return []
         self._watermark = watermark
-        ready = sorted((held for held in self._waiting if held.time < watermark), key=lambda held: held.order)
-        self._waiting = [held for held in self._waiting if held.time >= watermark]
-        outputs = [output for held in ready for output in self._match(held)]
-        if self._within is not None:
-            self._forget(watermark - self._within)
+        outputs = [output for held in self._rows.ready(watermark) for output in self._match(held)]
+        self._rows.forget(watermark)
         return outputs
 
-    def _match(self, held: _Held) -> list[Output]:
-        mine, others = self._kept[held.side], self._kept[1 - held.side].get(held.key, [])
+    def _match(self, held: Held) -> list[Output]:
+        others = self._rows.others(held)
         if self._within is None:
             if held.side == 1:
-                mine[held.key] = [held]
+                self._rows.keep(held)
                 return []
             return [self._joined(held, others[-1] if others else None)]
-        mine.setdefault(held.key, []).append(held)
+        self._rows.keep(held)
         near = [other for other in others if self._near(held, other)]
         return [self._joined(held, other) if held.side == 0 else self._joined(other, held) for other in near]
 
-    def _near(self, held: _Held, before: _Held) -> bool:
+    def _near(self, held: Held, before: Held) -> bool:
         if self._window is not None:
             return held.time // self._window == before.time // self._window
         return held.time - before.time <= (self._within or 0)
 
-    def _forget(self, before: int) -> None:
-        """Let go of rows that nothing at or after the watermark can find."""
-        for side in self._kept:
-            for key in list(side):
-                side[key] = [held for held in side[key] if held.time >= before]
-                if not side[key]:
-                    del side[key]
-
-    def _joined(self, left: _Held, right: _Held | None) -> Output:
+    def _joined(self, left: Held, right: Held | None) -> Output:
         pair = Joined(
             id=f"{self._name}|{left.place}|{'' if right is None else right.place}",
             join=self._name,
@@ -259,21 +227,19 @@ class JoinTask:
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
         upstream = [[*place, *state] for place, state in self._upstream.items()]
-        header = msgspec.msgpack.encode([self._watermark, upstream])
-        parts = {
-            "waiting": msgspec.msgpack.encode(sorted(self._waiting, key=lambda held: held.order)),
-            "kept": msgspec.msgpack.encode([sorted(side.items()) for side in self._kept]),
-        }
-        return self._changes.since({"header": header} | cut("rows", parts), full=full)
+        blocks: Blocks = {"header": msgspec.msgpack.encode([STATE_FORMAT, self._watermark, upstream])}
+        return blocks | self._runs.since(self._rows.save(full=full), self._rows.alive(), full=full)
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
-        """Take over the state of a full set of blocks; none at all is the empty state."""
+        """Take over the state of a full set of blocks; none at all is the empty state.
+
+        Raises ValueError for state of another format.
+        """
         if not blocks:
             return
-        self._watermark, upstream = msgspec.msgpack.decode(blocks["header"])
+        form, *rest = msgspec.msgpack.decode(blocks["header"])
+        if form != STATE_FORMAT:
+            raise ValueError(f"the join's rows do not have format {STATE_FORMAT}")
+        self._watermark, upstream = rest
         self._upstream = {(side, number): (watermark, idle) for side, number, watermark, idle in upstream}
-        parts = joined(blocks, "rows")
-        self._waiting = msgspec.msgpack.decode(parts["waiting"], type=list[_Held])
-        left, right = msgspec.msgpack.decode(parts["kept"], type=list[list[tuple[str, list[_Held]]]])
-        self._kept = (dict(left), dict(right))
-        self._changes.begin(blocks)
+        self._rows.load(self._runs.read(blocks), self._watermark)

@@ -107,7 +107,7 @@ def folded(
     total = window.closed() if base is None else merged(closed_of(mapping, base), window.closed())
     groups = Groups(view.by, view.keep)
     labels = dict(rows[0].labels) if base is None else base.labels
-    groups.load([tuple(labels[name] for name in (*view.by, *view.keep))])
+    groups.add([tuple(labels[name] for name in (*view.by, *view.keep))])
     revision = 0 if newest is None else newest.revision + 1
     firing = replace(Firing.of(end, start, end, 0, total), revision=np.array([revision]))
     (output,) = Summaries(view.name, groups, mapping, pipeline.levels).of(

@@ -11,7 +11,7 @@ import numpy as np
 from schemas.columns import Columns
 from schemas.contributions import Contribution, Partial, Progress
 from schemas.errors import ErrorCode
-from streams.blocks import Changes, cut, joined
+from streams.blocks import Changes, Runs, Saved, cut, joined
 from streams.burial import buried
 from streams.extras import Value, values_of
 from streams.frames import Firing
@@ -28,22 +28,58 @@ from streams.watermark import BEGINNING
 from streams.whole import Whole
 from streams.windows import Closed
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 
 Place = tuple[str, int, int]  # roll-up, start, end
+_ByPartition = list[tuple[int, Partial]]
+_Row = tuple[str, _ByPartition, _ByPartition, int, bool]  # group, on time, newest, revision or -1, touched
+_AT_ONCE = 100
+_GROUPS = "groups"
 
 
 @dataclass(slots=True)
 class _Window:
     """The partial sums of one window by group and upstream partition, and what was published of it.
 
-    ``on_time`` holds what each partition had at the window's end, ``newest`` its latest word.
+    ``on_time`` holds what each partition had at the window's end, ``newest`` its latest word. ``changed`` are the groups that
+    differ from what was saved last, None where all may.
     """
 
     on_time: dict[str, dict[int, Partial]] = field(default_factory=dict)
     newest: dict[str, dict[int, Partial]] = field(default_factory=dict)
     revisions: dict[str, int] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    changed: set[str] | None = None
+
+    def save(self, *, full: bool) -> Saved:
+        """Return all groups, or those that changed since the last call."""
+        whole = full or self.changed is None
+        names, self.changed = sorted(self.newest if whole else self.changed or ()), set()
+        parts = [names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)]
+        return Saved(
+            [msgspec.msgpack.encode([self._row(name) for name in part]) for part in parts], whole=whole
+        )
+
+    def load(self, part: bytes) -> None:
+        """Take over groups as they were saved."""
+        for name, on_time, newest, revision, touched in msgspec.msgpack.decode(part, type=list[_Row]):
+            self.newest[name] = dict(newest)
+            if on_time:
+                self.on_time[name] = dict(on_time)
+            if revision >= 0:
+                self.revisions[name] = revision
+            (self.touched.add if touched else self.touched.discard)(name)
+        self.changed = set()
+
+    def note(self, groups: Iterable[str]) -> None:
+        """Remember that groups changed."""
+        if self.changed is not None:
+            self.changed.update(groups)
+
+    def _row(self, name: str) -> _Row:
+        on_time, newest = self.on_time.get(name, {}), self.newest[name]
+        revision = self.revisions.get(name, -1)
+        return name, sorted(on_time.items()), sorted(newest.items()), revision, name in self.touched
 
 
 class RollUpTask:
@@ -64,7 +100,7 @@ class RollUpTask:
         self._windows: dict[Place, _Window] = {}
         self._watermark = BEGINNING
         self._decoder = msgspec.json.Decoder(Contribution)
-        self._changes = Changes()
+        self._changes, self._runs = Changes(), Runs("window")
 
     @property
     def watermark(self) -> int:
@@ -114,6 +150,7 @@ class RollUpTask:
         place = partial.rollup, partial.start, partial.end
         window = self._windows.setdefault(place, _Window())
         window.newest.setdefault(partial.group, {})[upstream] = partial
+        window.note([partial.group])
         closed = partial.end <= self._watermark
         if not closed and partial.revision == 0:
             window.on_time.setdefault(partial.group, {})[upstream] = partial
@@ -149,9 +186,10 @@ class RollUpTask:
             window = self._windows[place]
             if first:
                 outputs += self._publish(place, window.on_time, window.on_time, offset)
-                window.on_time = {}
+                window.on_time, window.changed = {}, None
             else:
                 outputs += self._publish(place, window.newest, window.touched, offset)
+                window.note(window.touched)
                 window.touched = set()
         for place in [p for p in self._windows if self._over(p)]:
             del self._windows[place]
@@ -181,25 +219,43 @@ class RollUpTask:
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
         header = [STATE_FORMAT, self._watermark, self._upstream]
-        blocks = {"header": msgspec.msgpack.encode(header)}
-        windows = {f"{name}|{start}|{end}": w for (name, start, end), w in sorted(self._windows.items())}
-        blocks |= cut("window", {name: _packed(window) for name, window in windows.items()})
+        small = {"header": msgspec.msgpack.encode(header)}
         for name, view in self._views.items():
-            blocks |= cut(f"view-{name}", view.pack())
-        return self._changes.since(blocks, full=full)
+            small |= cut(f"view-{name}", view.pack())
+        windows = {_name(place): window for place, window in sorted(self._windows.items())}
+        saved = {name: window.save(full=full) for name, window in windows.items()}
+        blocks = self._changes.since(small, full=full) | self._runs.since(saved, windows, full=full)
+        for name, view in self._views.items():
+            for number, rows in view.groups.save(full=full).items():
+                blocks[f"{_GROUPS}-{name}/{number:06d}"] = rows
+        return blocks
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
-        """Take over the state of a full set of blocks; none at all is the empty state."""
+        """Take over the state of a full set of blocks; none at all is the empty state.
+
+        Raises ValueError for state of another format.
+        """
         if not blocks:
             return
-        _, self._watermark, upstream = msgspec.msgpack.decode(blocks["header"])
+        form, self._watermark, upstream = msgspec.msgpack.decode(blocks["header"])
+        if form != STATE_FORMAT:
+            raise ValueError(f"its roll-ups have format {form}, not {STATE_FORMAT}")
         self._upstream = [(watermark, idle) for watermark, idle in upstream]
-        for name, packed in joined(blocks, "window").items():
+        for name, parts in self._runs.read(blocks).items():
             rollup, start, end = name.split("|")
-            self._windows[rollup, int(start), int(end)] = _unpacked(packed)
+            window = self._windows[rollup, int(start), int(end)] = _Window()
+            for part in parts:
+                window.load(part)
         for name, view in self._views.items():
+            prefix = f"{_GROUPS}-{name}/"
+            view.groups.load([blocks[block] for block in sorted(blocks) if block.startswith(prefix)])
             view.unpack(joined(blocks, f"view-{name}"))
-        self._changes.begin(blocks)
+        kinds = ("window/", f"{_GROUPS}-")
+        self._changes.begin({name: data for name, data in blocks.items() if not name.startswith(kinds)})
+
+
+def _name(place: Place) -> str:
+    return "|".join(map(str, place))
 
 
 class _View:
@@ -209,9 +265,9 @@ class _View:
         self.rollup, self._mapping, self._extras = rollup, mapping, pipeline.extras
         self._resolution = None if pipeline.resolution is None else Resolution(pipeline.resolution)
         name = f"{pipeline.name}:{rollup.name}"
-        self._groups = Groups(rollup.by, ())
-        self._summaries = Summaries(name, self._groups, mapping, pipeline.levels)
-        self._watch = Watch(name, rollup.rules, self._groups, mapping)
+        self.groups = Groups(rollup.by, ())
+        self._summaries = Summaries(name, self.groups, mapping, pipeline.levels)
+        self._watch = Watch(name, rollup.rules, self.groups, mapping)
 
     def outputs(
         self,
@@ -228,7 +284,7 @@ class _View:
         closed = closed_of(self._mapping, [partial for _, partial in flat], self._resolution)
         total = reduced(closed, rows)
         codes = [
-            self._groups.code(tuple(_any(part).labels[name] for name in self.rollup.by)) for part in parts
+            self.groups.code(tuple(_any(part).labels[name] for name in self.rollup.by)) for part in parts
         ]
         total = replace(total, group=np.array(codes, np.int32))
         _, start, end = place
@@ -256,15 +312,12 @@ class _View:
         ]
 
     def pack(self) -> dict[str, bytes]:
-        """Return groups and rules as named parts."""
-        rules = {f"rule-{name}": state for name, state in self._watch.pack().items()}
-        return {"groups": msgspec.msgpack.encode(self._groups.kept), **rules}
+        """Return the rules as named parts."""
+        return {f"rule-{name}": state for name, state in self._watch.pack().items()}
 
     def unpack(self, parts: Mapping[str, bytes]) -> None:
         """Take over packed parts."""
-        self._groups.load(msgspec.msgpack.decode(parts["groups"]))
-        rules = {n.removeprefix("rule-"): state for n, state in parts.items() if n != "groups"}
-        self._watch.unpack(rules)
+        self._watch.unpack({name.removeprefix("rule-"): state for name, state in parts.items()})
 
 
 def closed_of(mapping: LogMapping, partials: list[Partial], resolution: Resolution | None = None) -> Closed:
@@ -290,21 +343,3 @@ def closed_of(mapping: LogMapping, partials: list[Partial], resolution: Resoluti
 
 def _any(part: Mapping[int, Partial]) -> Partial:
     return next(iter(part.values()))
-
-
-_Parts = list[tuple[str, list[tuple[int, Partial]]]]
-
-
-def _packed(window: _Window) -> bytes:
-    parts = [
-        [[name, sorted(part.items())] for name, part in sorted(held.items())]
-        for held in (window.on_time, window.newest)
-    ]
-    return msgspec.msgpack.encode([*parts, sorted(window.revisions.items()), sorted(window.touched)])
-
-
-def _unpacked(packed: bytes) -> _Window:
-    kind = tuple[_Parts, _Parts, list[tuple[str, int]], list[str]]
-    *parts, revisions, touched = msgspec.msgpack.decode(packed, type=kind)
-    on_time, newest = ({name: dict(part) for name, part in held} for held in parts)
-    return _Window(on_time, newest, dict(revisions), set(touched))

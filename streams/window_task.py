@@ -56,7 +56,6 @@ class WindowTask:
         self._rollups = Contributions(pipeline, self._groups, self._mapping, partition, self._extras)
         self._changes = Changes()
         self._window_runs, self._extra_runs = Runs("window"), Runs("extra")
-        self._groups_saved = 0
 
     @property
     def watermark(self) -> int:
@@ -268,20 +267,12 @@ class WindowTask:
         header = [STATE_FORMAT, self._watermark, self._max_time, self._rollups.idle]
         small = {"header": msgspec.msgpack.encode(header)}
         small |= cut("frames", self._frames.pack()) | cut("rule", self._watch.pack())
-        blocks = self._new_groups(full=full) | self._changes.since(small, full=full)
+        blocks = self._changes.since(small, full=full)
+        for number, rows in self._groups.save(full=full).items():
+            blocks[f"groups/{number:06d}"] = rows
         for runs, kept in ((self._window_runs, self._frames), (self._extra_runs, self._extras)):
             blocks |= runs.since(kept.save(full=full), kept.alive(), full=full)
         return blocks
-
-    def _new_groups(self, *, full: bool) -> Blocks:
-        """Return the blocks of groups that are not full since before; groups never change."""
-        saved, self._groups_saved = 0 if full else self._groups_saved, len(self._groups)
-        if saved == len(self._groups):
-            return {}
-        return {
-            f"groups/{number:06d}": msgspec.msgpack.encode(self._groups.rows(1024 * number))
-            for number in range(saved // 1024, -(-len(self._groups) // 1024))
-        }
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state.
@@ -293,9 +284,7 @@ class WindowTask:
         form, self._watermark, self._max_time, self._rollups.idle = msgspec.msgpack.decode(blocks["header"])
         if form != STATE_FORMAT:
             raise ValueError(f"its windows have format {form}, not {STATE_FORMAT}")
-        for name in sorted(n for n in blocks if n.startswith("groups/")):
-            self._groups.load(msgspec.msgpack.decode(blocks[name]))
-        self._groups_saved = len(self._groups)
+        self._groups.load([blocks[name] for name in sorted(blocks) if name.startswith("groups/")])
         windows = self._window_runs.read(blocks)
         self._check_end(windows)
         self._frames.load(windows)

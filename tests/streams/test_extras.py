@@ -25,7 +25,7 @@ from tests.streams.test_rollups import (
     readings,
     second_phase,
 )
-from tests.streams.windowing import by_kind, pipeline, process_in_pieces, summaries
+from tests.streams.windowing import by_kind, check_that_changes_add_up, pipeline, process_in_pieces, summaries
 
 
 def hot(columns: Columns) -> np.ndarray:
@@ -119,15 +119,7 @@ def test_extras_are_rolled_up(rows: list[tuple[str, str, int, float]]) -> None:
 @given(rows=readings)
 def test_changes_add_up_to_the_state(rows: list[tuple[str, str, int, float]]) -> None:
     made = by_site(rollups=())
-    task, held = WindowTask(made), dict[str, bytes]()
-    for i in range(len(rows)):
-        task.process(as_rows(rows[i : i + 1], 1, i))
-        for name, block in task.snapshot(full=False).items():
-            held.pop(name, None) if block is None else held.__setitem__(name, block)
-    again = WindowTask(made)
-    again.restore(held)
-    assert again.snapshot(full=True) == task.snapshot(full=True)
-    assert by_kind(again.advance(len(rows), 10_000)) == by_kind(task.advance(len(rows), 10_000))
+    check_that_changes_add_up(lambda: WindowTask(made), rows, lambda piece, first: as_rows(piece, 1, first))
 
 
 def test_many_values_stay_within_their_bounds_and_restore_to_the_same_bytes() -> None:

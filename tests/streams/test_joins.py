@@ -18,7 +18,7 @@ from streams.placing import Placed, records_of
 from streams.task import Output
 from streams.watermark import SILENT
 from tests.streams.test_rollups import batch
-from tests.streams.windowing import by_kind, process_in_pieces
+from tests.streams.windowing import by_kind, check_that_changes_add_up, process_in_pieces
 
 PARTITIONS = 2
 Side = tuple[str, int, float]  # key, time, value
@@ -216,3 +216,10 @@ def test_declarations_are_checked_and_make_three_stages() -> None:
         Join(name="j", left=reading, right=other, on="value", shuffled="s", results="o")
     with pytest.raises(ValueError, match="two topics"):
         Join(name="j", left=reading, right=reading, on="sensor_id", shuffled="s", results="o")
+
+
+@settings(max_examples=30, deadline=None)
+@given(left=sides, right=sides, within=st.sampled_from([None, 0, 15]))
+def test_changes_add_up_to_the_state(left: list[Side], right: list[Side], within: int | None) -> None:
+    log = max(logs(sent(left, right), []), key=len)
+    check_that_changes_add_up(lambda: join(within), log, batch)

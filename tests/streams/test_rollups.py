@@ -22,7 +22,15 @@ from streams.rules.threshold import Threshold
 from streams.task import Output, Task
 from streams.watermark import SILENT
 from streams.window_task import WindowTask
-from tests.streams.windowing import TEN, agree, by_kind, pipeline, process_in_pieces, summaries
+from tests.streams.windowing import (
+    TEN,
+    agree,
+    by_kind,
+    check_that_changes_add_up,
+    pipeline,
+    process_in_pieces,
+    summaries,
+)
 
 PARTITIONS = 3
 Reading = tuple[str, str, int, float]  # sensor, site, time, value
@@ -290,3 +298,12 @@ def test_groups_that_are_to_be_together_go_to_one_partition_whole() -> None:
     assert len([outputs for outputs in second_phase(apart, logs) if outputs]) > 1
     with pytest.raises(ValueError, match="among site"):
         RollUp(by=("site",), together=("quantity",))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=readings, lateness=st.sampled_from([0, 8]))
+def test_changes_of_the_second_phase_add_up_to_its_state(rows: list[Reading], lateness: int) -> None:
+    made = definition(lateness)
+    sent = [[o for group in groups for o in group] for groups in first_phase(made, rows)]
+    log = max(interleaved(sent, []), key=len)
+    check_that_changes_add_up(lambda: RollUpTask(made, PARTITIONS, 1), log, batch)

@@ -41,7 +41,7 @@ def test_the_bytes_are_those_of_the_type(
     data: st.DataObject,
 ) -> None:
     mapping, groups = LogMapping(0.02), Groups(("a",), ("b",))
-    groups.load([(text, f"of {text}") for text in NAMES])
+    groups.add([(text, f"of {text}") for text in NAMES])
     window = Window(-7)
     group, value, time = (np.array(column) for column in zip(*rows, strict=True))
     value = value.astype(np.float64)

@@ -30,7 +30,7 @@ def window(rows: list[tuple[int, float, int]]) -> Closed:
 
 def published(closed: Closed) -> list[bytes]:
     groups = Groups(("name",), ())
-    groups.load([(f"s{i}",) for i in range(NAMES)])
+    groups.add([(f"s{i}",) for i in range(NAMES)])
     outputs = Summaries("p", groups, MAPPING, LEVELS).of(Firing.of(10, 0, 10, 0, closed))
     return [output.value or b"" for output in outputs]
 

@@ -87,7 +87,7 @@ def process_in_pieces(
     data: st.DataObject,
     as_columns: Callable[[list[Any], int], Columns] | None = None,
 ) -> tuple[Task, list[Output]]:
-    """Process rows cut anywhere and restored in between, from full snapshots and changes to them."""
+    """Process rows cut anywhere, saved and restored in between, from full snapshots and changes to them."""
     outputs: list[Output] = []
     begin, base = 0, dict[str, bytes]()
     while begin < len(rows):
@@ -100,9 +100,24 @@ def process_in_pieces(
             base = {} if full else base
             for name, value in blocks.items():
                 base.pop(name, None) if value is None else base.__setitem__(name, value)
-            task = fresh()
-            task.restore(base)
+            if data.draw(st.booleans()):
+                task = fresh()
+                task.restore(base)
     return task, outputs
+
+
+def check_that_changes_add_up(
+    fresh: Callable[[], Task], rows: list[Any], as_columns: Callable[[list[Any], int], Columns]
+) -> None:
+    """Save after every row: what was saved restores to a task of the same state."""
+    task, held = fresh(), dict[str, bytes]()
+    for i in range(len(rows)):
+        task.process(as_columns(rows[i : i + 1], i))
+        for name, block in task.snapshot(full=False).items():
+            held.pop(name, None) if block is None else held.__setitem__(name, block)
+    again = fresh()
+    again.restore(held)
+    assert again.snapshot(full=True) == task.snapshot(full=True)
 
 
 def check_that_cuts_change_nothing(definition: Pipeline, rows: list[Row], data: st.DataObject) -> None:
