@@ -71,6 +71,7 @@ class Fetcher:
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._feeds: dict[Source, _Feed] = {}
         self._tickets = 0
+        self._record_bytes = 1.0
         self._ticket_lock = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -177,7 +178,8 @@ class Fetcher:
         return sum(feed.buffered for feed in self._feeds.values())
 
     def _fetch(self) -> None:
-        arrivals = list(self._intake.consume(self._config.fetch_records, self._config.fetch_wait))
+        arrivals = list(self._intake.consume(self._limit(), self._config.fetch_wait))
+        self._note_sizes([arrival for arrival in arrivals if isinstance(arrival, Records)])
         newest = {arrival.source: arrival for arrival in arrivals if isinstance(arrival, Records)}
         ends = {arrival.source: arrival.offset for arrival in arrivals if _is_end(arrival)}
         for arrival in arrivals:
@@ -190,6 +192,15 @@ class Fetcher:
                 self._records(feed, arrival, ends.get(arrival.source) if last else None)
             elif not _is_end(arrival) or arrival.source not in newest:
                 self._event(feed, arrival)
+
+    def _limit(self) -> int:
+        """Return how many records to take at once: few large ones, so that a batch stays in the caches of the processor."""
+        return max(min(self._config.fetch_records, int(self._config.fetch_bytes / self._record_bytes)), 1)
+
+    def _note_sizes(self, records: Sequence[Records]) -> None:
+        count = sum(len(each.offsets) for each in records)
+        if count:
+            self._record_bytes = max(sum(_bytes(each.values) for each in records) / count, 1.0)
 
     def _event(self, feed: _Feed, event: Event) -> None:
         if _is_end(event):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ class Script:
 
     def __init__(self, fetches: list[list[Arrival]]) -> None:
         self.fetches = fetches
+        self.limits: list[int] = []
         self.over = threading.Event()
 
     def assign(self, source: Source, position: int) -> None:
@@ -41,6 +43,7 @@ class Script:
     unassign = pause = resume = assign
 
     def consume(self, limit: int, wait: float) -> Iterator[Arrival]:  # noqa: ARG002
+        self.limits.append(limit)
         if not self.fetches:
             self.over.set()
         yield from self.fetches.pop(0) if self.fetches else []
@@ -105,3 +108,15 @@ def test_ends_move_behind_all_else_and_only_the_last_of_a_partition_stays() -> N
     found = [sent[(int(address) - address_of(table)) // 72] for address in ordered]
     assert found[:4] == [(0, 0, 1), (0, 1, 1), (0, 0, 3), (-5, 1, 9)]
     assert sorted(found[4:]) == [(END, 0, 4), (END, 2, 7)]
+
+
+def test_of_large_records_fewer_are_taken_at_once() -> None:
+    large = replace(records(A, 0, 3), values=[b"." * 100_000] * 4)
+    script = Script([[large], [records(A, 4, 9)], []])
+    config = EngineConfig("app", {}, fetch_records=5_000, fetch_bytes=1_000_000)
+    fetcher = Fetcher(config, lambda _: None, lambda _: None, lambda _: None, lambda _: script)
+    fetcher.add(A, 0)
+    fetcher.start()
+    assert script.over.wait(30)
+    fetcher.stop()
+    assert script.limits[:3] == [5_000, 10, 5_000]
