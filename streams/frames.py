@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-_FAR = 1 << 62
+_FEW = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,8 @@ class TumblingFrames:
 
     def judge(self, time: Ints, before: Ints, group: Callable[[int], int]) -> tuple[Bools, Bools]:  # noqa: ARG002
         """A row belongs to one window, and counts in it or comes too late."""
+        if not (time < before).any():  # a row that the watermark has not passed is never late
+            return np.zeros(len(time), bool), np.ones(len(time), bool)
         late = time - time % self._size + self._size + self._lateness <= before
         return late, ~late
 
@@ -133,10 +135,7 @@ class TumblingFrames:
 
     def _windows_of(self, time: Ints, before: Ints) -> Iterator[tuple[Window, slice | NDArray[np.intp]]]:
         """Yield the windows of rows, opened where needed, with the rows of each."""
-        start = time - time % self._size
-        first, last = int(start.min(initial=_FAR)), int(start.max(initial=-_FAR))
-        for opening in [first] if first == last else _distinct(start):
-            mine = slice(None) if first == last else np.flatnonzero(start == opening)
+        for opening, mine in _by_window(time, self._size):
             window = self._windows.get(opening)
             if window is None:
                 window = self._windows[opening] = self._make(opening)
@@ -198,10 +197,23 @@ def loaded(windows: Mapping[str, Sequence[bytes]], make: Callable[[int], Window]
     return found
 
 
-def _distinct(start: Ints) -> list[int]:
-    """Return the distinct values, ascending, of an array whose equal ones mostly stand together."""
-    changes = np.flatnonzero(start[1:] != start[:-1]) + 1
-    return sorted({*start[:1].tolist(), *start[changes].tolist()})
+def _by_window(time: Ints, size: int) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:
+    """Yield the starts of the windows that rows fall into, ascending, with the rows of each."""
+    if not len(time):
+        return
+    first, last = (int(end) // size * size for end in (time.min(), time.max()))
+    if first == last:
+        yield first, slice(None)
+    elif last - first <= _FEW * size:  # to compare is several times as fast as to divide
+        for start in range(first, last + 1, size):
+            mine = np.flatnonzero((time >= start) & (time < start + size))
+            if len(mine):
+                yield start, mine
+    else:
+        starts = time - time % size
+        changes = np.flatnonzero(starts[1:] != starts[:-1]) + 1
+        for start in sorted({int(starts[0]), *starts[changes].tolist()}):
+            yield start, np.flatnonzero(starts == start)
 
 
 def exact(window: Window) -> ExactWindow:
