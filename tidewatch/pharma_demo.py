@@ -24,7 +24,9 @@ from sinks.signals import changes, latest_states
 from streams.monitoring import Monitored, MonitorPipeline
 from streams.pipelines.pharma import HOSPITAL, PHARMA
 from streams.signals.surveillance import Plan
+from tidewatch.console.serve import console
 from tidewatch.demo.crew import Crew, environment_for
+from tidewatch.live.watch import Watcher
 from tidewatch.pharma_verdict import PharmaReport, differences, verdict_of
 from tidewatch.topics import create
 
@@ -77,6 +79,10 @@ def play(
         say(
             f"playing {network.days} days of {network.hospitals} hospitals, {len(sent)} FHIR resources, in {seconds:g} s"
         )
+        watcher = Watcher(connection, APP, [WATCHED], crew.targets)
+        watcher.start()
+        stack.callback(watcher.stop)
+        say(f"console at {stack.enter_context(console(watcher.snapshot, watcher.news))}")
         view = _View(connection, network, say)
         stack.callback(view.close)
         load(connection, DERIVED.source, _paced(sent, seconds, crew, view), partition=0)
