@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from schemas.columns import Columns
 from schemas.event_types import EventType
 from schemas.panes import PaneSpec
+from streams.attributes import Attribute
 from streams.extras import Extra
 from streams.rules.base import Declaration
 from streams.sketches.fixed_point import Resolution
@@ -146,8 +147,9 @@ class Pipeline:
     """Aggregate a value by groups over windows, and watch it with rules.
 
     Times are milliseconds. ``group_by`` names labels, the first of which is the record key; ``keep`` names labels carried along
-    (the first value seen of a group counts). With a ``resolution`` sums are of values rounded to whole steps of it, added as
-    integers, so that windows do not depend on the order of rows; gateways may then send panes instead of rows.
+    (the first value seen of a group counts). ``attributes`` are labels that follow from the event, such as its hour of day. With
+    a ``resolution`` sums are of values rounded to whole steps of it, added as integers, so that windows do not
+    depend on the order of rows; gateways may then send panes instead of rows.
 
     Where one topic takes over from another at a window boundary, the pipeline on the old one ``ends_ms`` there, and leaves
     later rows to the other; that on the new one ``begins_ms`` there, and rows from before are late.
@@ -167,6 +169,7 @@ class Pipeline:
     levels: tuple[float, ...] = LEVELS
     filters: tuple[Filter, ...] = ()
     derived: tuple[Derived, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     rules: tuple[Declaration, ...] = ()
     rollups: tuple[RollUp, ...] = ()
     extras: tuple[Extra, ...] = ()
@@ -231,7 +234,13 @@ class Pipeline:
     def panes(self) -> PaneSpec | None:
         """The panes that may stand for rows, ``None`` where something of the pipeline must see each row."""
         window = self.window
-        needs_rows = self.filters or self.derived or self.extras or any(r.source == "row" for r in self.rules)
+        needs_rows = (
+            self.filters
+            or self.derived
+            or self.attributes
+            or self.extras
+            or any(r.source == "row" for r in self.rules)
+        )
         if self.resolution is None or needs_rows or isinstance(window, Session):
             return None
         return PaneSpec(gcd(window.size_ms, window.every_ms), self.alpha, self.resolution)
@@ -270,6 +279,8 @@ class Pipeline:
         ]  # fmt: skip
         if self.resolution is not None:
             parts.append(self.resolution)
+        if self.attributes:
+            parts.append(("attributes", [attribute.signature() for attribute in self.attributes]))
         if self.begins_ms is not None:
             parts.append(("begins", self.begins_ms))  # where it ends is told to one that runs already
         return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from schemas.codec import Decoder
+from schemas.columns import Columns, RawBatch
 from schemas.contributions import as_columns
+from streams.attributes import Attributed
 from streams.config import Stage
 from streams.derivation import DerivedPipeline
 from streams.joins import Join
@@ -35,7 +38,7 @@ def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
         return pipeline.stage()
     return Stage(
         topic=pipeline.source,
-        decode=Decoder(pipeline.event, partitions=partitions, panes=pipeline.panes),
+        decode=decoder_of(pipeline, partitions),
         task=partial(window_task, pipeline),
         outputs=pipeline.outputs,
         signature=pipeline.hash,
@@ -44,6 +47,12 @@ def stage_of(pipeline: OneSource, partitions: int | None = None) -> Stage:
         marks_idle=bool(pipeline.rollups),
         pipeline=pipeline.name,
     )
+
+
+def decoder_of(pipeline: Pipeline, partitions: int | None = None) -> Callable[[RawBatch], Columns]:
+    """Return what decodes a pipeline's events, with the labels that follow from them."""
+    decode = Decoder(pipeline.event, partitions=partitions, panes=pipeline.panes)
+    return Attributed(decode, pipeline.attributes) if pipeline.attributes else decode
 
 
 def window_task(pipeline: Pipeline, partition: int) -> RuledTask:

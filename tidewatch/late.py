@@ -18,6 +18,7 @@ from schemas.partitioning import partition_of
 from schemas.results import WindowSummary
 from schemas.topics import late_topic
 from sinks.reader import read_to_end
+from streams.attributes import Attributed
 from streams.late import LateRow, Place, View, by_window, folded, late_rows, views_of
 from streams.pipeline import Pipeline, Session
 from streams.transactions import Record, TransactionalWriter
@@ -103,7 +104,7 @@ def _fold(
 
 
 def _letters(connection: Connection, pipeline: Pipeline, outcome: Outcome) -> list[LateRow]:
-    decode = Decoder(pipeline.event)
+    decode = Attributed(Decoder(pipeline.event), pipeline.attributes)
     rows: list[LateRow] = []
     for messages in read_to_end(connection, [late_topic(pipeline.source)]):
         placed = [(_place(message), message) for message in messages]
