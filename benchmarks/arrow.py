@@ -18,9 +18,9 @@ from confluent_kafka.admin import AdminClient
 from benchmarks.drain import ENDINGS, Bench
 from benchmarks.events import Workload
 from benchmarks.oracle import Plain
+from benchmarks.place import bench
 from benchmarks.scenario import Scenario
 from benchmarks.systems import systems
-from benchmarks.throughput import bench
 from producers.gateway import Gateway, GatewayLimits
 from producers.spool import SpoolLimits
 

@@ -25,6 +25,7 @@ ENDINGS = ("", ".alert", ".late", ".dlq")
 _AT_ONCE = 50_000
 _LOADING: dict[str, str | int] = {
     "linger.ms": 20,
+    "log_level": 5,
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 262_144,
     "compression.type": "none",

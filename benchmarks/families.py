@@ -12,13 +12,15 @@ from importlib.metadata import version
 
 import msgspec
 
-from benchmarks import flink
+from benchmarks import flink, theodolite, ysb
+from benchmarks.counts import Row
 from benchmarks.nexmark import queries, sql
 from benchmarks.nexmark.scenario import Nexmark
 from benchmarks.oracle import Plain
-from benchmarks.scenario import Scenario
+from benchmarks.scenario import Read, Scenario
 from benchmarks.system import PEERS, Run, Say, System
 from benchmarks.systems import systems
+from streams.stages import AnyPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +31,52 @@ class Family:
     systems: Callable[[], dict[str, System]]
 
 
+DECLARED: dict[str, Callable[[str, str], AnyPipeline]] = {
+    **{f"nexmark-{name}": query.declare for name, query in queries.QUERIES.items()},
+    "ysb": ysb.declare,
+    **{case: theodolite.declare(case) for case in theodolite.CASES},
+}
+"""What Tidewatch declares for each scenario but the plain one, given the topics of its source and its results."""
+
+
 def families(keys: int = 1_000, per_window: int = 100) -> dict[str, Family]:
     """Return all scenarios by name; ``keys`` and ``per_window`` are those of the plain one."""
-    plain = Family(lambda events: Plain(events, keys, per_window), systems)
-    return {"plain": plain} | {f"nexmark-{name}": _nexmark(name) for name in queries.QUERIES}
+    cases = {
+        case: _family(
+            case, partial(theodolite.Theodolite, case), theodolite.read, theodolite.ENDINGS,
+            partial(theodolite.statements, case), 1_000_000,
+        )
+        for case in theodolite.CASES
+    }  # fmt: skip
+    return {
+        "plain": Family(lambda events: Plain(events, keys, per_window), systems),
+        "ysb": _family("ysb", ysb.Ysb, ysb.read, ysb.ENDINGS, ysb.statements, 2_000_000),
+        **cases,
+        **{f"nexmark-{name}": _nexmark(name, query) for name, query in queries.QUERIES.items()},
+    }
 
 
-def _nexmark(query: str) -> Family:
+def _nexmark(name: str, query: queries.Query) -> Family:
+    large = 1_000_000 if query.reads == ("bid",) else 4_000_000
+    return _family(
+        f"nexmark-{name}", partial(Nexmark, name), query.read, queries.ENDINGS, partial(sql.statements, name), large
+    )  # fmt: skip
+
+
+def _family(
+    name: str, make: Callable[[int], Scenario], read: Read, more: tuple[str, ...], statements: flink.Statements, large: int
+) -> Family:  # fmt: skip
+    """Return a scenario with Tidewatch and Flink, whose larger size is twice as large: it needs longer to warm up."""
+
     def both() -> dict[str, System]:
-        small, large = (
-            (200_000, 1_000_000) if queries.QUERIES[query].reads == ("bid",) else (500_000, 2_500_000)
-        )
-        ours = tidewatch(f"nexmark-{query}", queries.QUERIES[query].read, queries.ENDINGS, small, large)
-        theirs = flink.flink(
-            flink.FLAVOURS[0], partial(sql.statements, query), _flink_row, large // 2, large * 2
-        )
+        ours = tidewatch(name, read, more, large // 4, large)
+        theirs = flink.flink(flink.FLAVOURS[0], statements, _flink_row, large, 2 * large)
         return {system.name: system for system in (ours, theirs)}
 
-    return Family(partial(Nexmark, query), both)
+    return Family(make, both)
 
 
-def tidewatch(
-    scenario: str, read: Callable[[bytes], object], more: tuple[str, ...], small: int, large: int
-) -> System:
+def tidewatch(scenario: str, read: Read, more: tuple[str, ...], small: int, large: int) -> System:
     """Return Tidewatch, one worker, on a scenario's declaration."""
     module = [sys.executable, "-m", "benchmarks.peers.tidewatch_scenario"]
 
@@ -66,7 +91,7 @@ def tidewatch(
     )
 
 
-def _flink_row(value: bytes) -> list[queries.Row]:
+def _flink_row(value: bytes) -> list[Row]:
     """Return a result of Flink as a row; its moments are texts in UTC."""
     row = msgspec.json.decode(value, type=dict[str, int | float | str])
     return [tuple(_milliseconds(part) if name in ("start", "end") else part for name, part in row.items())]

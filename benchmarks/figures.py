@@ -8,6 +8,7 @@ from statistics import median
 import msgspec
 
 from benchmarks.drain import Drain
+from benchmarks.ledger import Entry, pairs
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -60,6 +61,16 @@ def _checkpoint_bytes(small: Sequence[Drain], large: Sequence[Drain]) -> float |
     if not all(sides):
         return None
     return round((median(sides[1]) - median(sides[0])) / (large[0].events - small[0].events), 2)
+
+
+def summary(entries: Sequence[Entry], scenario: str) -> dict[str, Figures]:
+    """Return the figures of every system of a scenario."""
+    return {
+        system: figures(
+            system, rounds[-1][1].version, [(small.drain, large.drain) for small, large in rounds]
+        )
+        for system, rounds in pairs(entries, scenario).items()
+    }
 
 
 def ratios(found: Mapping[str, Figures], of: str = "tidewatch") -> dict[str, dict[str, float]]:

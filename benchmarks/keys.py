@@ -15,11 +15,11 @@ import psutil
 from benchmarks.asked import Said, asked
 from benchmarks.drain import Bench, Drain, DrainError, Reader, Say
 from benchmarks.oracle import Plain
+from benchmarks.place import bench, machine
 from benchmarks.processes import started, usage
 from benchmarks.scenario import Answer
 from benchmarks.system import Run, System
 from benchmarks.systems import systems
-from benchmarks.throughput import bench, machine
 
 KILLED_AT = 0.8
 """The share of the events after which the worker is killed."""

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from benchmarks.drain import ENDINGS, Bench, Say
 from benchmarks.peers import latency_worker
+from benchmarks.place import bench, machine
 from benchmarks.processes import started, usage
 from benchmarks.sender import NAME_SIZE, Sender
-from benchmarks.throughput import bench, machine
 from schemas.partitioning import partition_of
 
 PARTITIONS = 4

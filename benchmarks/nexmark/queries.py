@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.nexmark.events import CLOSER_ID
+from benchmarks.counts import Row
 from schemas.columns import Columns
 from schemas.event_types import EventType
 from schemas.events import EventTime
@@ -35,8 +35,6 @@ ENDINGS = (
     ".shuffled.dlq",
 )
 """Topics beside that of results, which each run makes for itself."""
-
-Row = tuple[Any, ...]
 
 
 class Bid(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -231,8 +229,3 @@ QUERIES: dict[str, Query] = {
     "q8": Query(_new_sellers, _seller, reads=("person", "auction")),
     "q11": Query(_sessions, _session, bid_key="bidder"),
 }
-
-
-def closing(row: Row) -> bool:
-    """Tell whether a row is of what closes windows."""
-    return any(isinstance(part, int) and CLOSER_ID <= part < CLOSER_ID + 1_000 for part in row)

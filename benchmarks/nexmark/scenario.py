@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 
+from benchmarks.counts import Rows
 from benchmarks.nexmark.events import Site
-from benchmarks.nexmark.queries import QUERIES, Row, closing
+from benchmarks.nexmark.queries import QUERIES
 from benchmarks.nexmark.sql import answer
-from benchmarks.scenario import Read, Record
+from benchmarks.scenario import Record
 
 
 class Nexmark:
@@ -52,38 +51,6 @@ class Nexmark:
         }
         return {f".{name}": every[name]() for name in query.reads}
 
-    def answer(self) -> NexmarkAnswer:
-        """Ask DuckDB."""
-        return NexmarkAnswer(answer(self._name, self._site))
-
-
-class NexmarkAnswer:
-    """The rows of a query; a system must give each as often, in whatever order."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def wanted(self, value: bytes) -> bool:  # noqa: ARG002
-        """Tell that every result counts: windows of what closes windows never close."""
-        return True
-
-    @cached_property
-    def _counts(self) -> Counter[Row]:
-        return Counter(map(_plain, self._rows))
-
-    def judge(self, read: Read, values: Iterable[bytes], *, sketch: bool) -> list[str]:  # noqa: ARG002
-        """Return what is missing and what is too much."""
-        found = Counter(_plain(row) for value in values for row in read(value) if not closing(row))
-        missing, more = self._counts - found, found - self._counts
-        return [
-            f"{sum(rows.values())} of {len(self)} rows are {how}, such as {next(iter(rows))}"
-            for rows, how in ((missing, "missing"), (more, "wrong"))
-            if rows
-        ]
-
-
-def _plain(row: Row) -> Row:
-    return tuple(round(part, 6) if isinstance(part, float) else part for part in row)
+    def answer(self) -> Rows:
+        """Ask DuckDB. Windows of what closes windows never close, so nothing of them comes."""
+        return Rows(answer(self._name, self._site))

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks import flink
+from benchmarks.counts import Row
 from benchmarks.nexmark.events import CHANNELS, NAMES, Site
-from benchmarks.nexmark.queries import DOLLARS_TO_EUROS, HOP, HOT_WINDOW, QUERIES, SESSION_GAP, WINDOW, Row
+from benchmarks.nexmark.queries import DOLLARS_TO_EUROS, HOP, HOT_WINDOW, QUERIES, SESSION_GAP, WINDOW
 from benchmarks.system import Run
 
 URL = "'https://auctions.example/' || lower(channel) || '/item?id=' || (auction % 1000)"

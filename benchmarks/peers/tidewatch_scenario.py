@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.nexmark.queries import QUERIES
+from benchmarks.families import DECLARED
 from streams.stages import AnyPipeline, stages_of
 from tidewatch.warm import warm_up
 from tidewatch.worker import config_of, run_worker
@@ -12,7 +12,7 @@ from tidewatch.worker import config_of, run_worker
 
 def declaration(scenario: str, source: str, results: str) -> AnyPipeline:
     """Return what a scenario, such as ``nexmark-q5``, declares for these topics."""
-    return QUERIES[scenario.removeprefix("nexmark-")].declare(source, results)
+    return DECLARED[scenario](source, results)
 
 
 def main() -> None:

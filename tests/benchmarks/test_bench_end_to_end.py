@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from benchmarks.drain import DrainError
-from benchmarks.nexmark.queries import QUERIES
+from benchmarks.families import DECLARED
 from benchmarks.oracle import Plain, Result
+from benchmarks.place import bench
 from benchmarks.system import System
 from benchmarks.systems import systems
-from benchmarks.throughput import Plan, UnknownSystemError, bench, measure
+from benchmarks.throughput import Plan, UnknownSystemError, measure
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -59,15 +60,15 @@ def test_a_peer_computes_the_same_windows(name: str) -> None:
     assert system["version"]
 
 
-@pytest.mark.parametrize("query", list(QUERIES))
-def test_a_nexmark_query_gives_the_rows_of_sql(query: str) -> None:
-    report = measure(Plan(["tidewatch"], scale=0.02, scenario=f"nexmark-{query}"), _say)
+@pytest.mark.parametrize("scenario", list(DECLARED))
+def test_every_other_scenario_gives_its_rows(scenario: str) -> None:
+    report = measure(Plan(["tidewatch"], scale=0.02, scenario=scenario), _say)
     (system,) = report["systems"]
     assert system["faults"] == []
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownSystemError, match=r"no scenario q3; there are plain, nexmark-q0"):
+    with pytest.raises(UnknownSystemError, match=r"no scenario q3; there are plain, ysb"):
         measure(Plan(scenario="q3"), _say)
 
 

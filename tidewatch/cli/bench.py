@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,13 +22,13 @@ def throughput(
     systems: Annotated[
         str,
         typer.Option(
-            help="Comma-separated, such as tidewatch,flink; 'tidewatch bench systems' lists them. All if empty."
+            help="Comma-separated, such as tidewatch,flink; see 'tidewatch bench systems'. If empty, those that fit 15 minutes."
         ),
     ] = "",
     scenario: Annotated[
         str,
         typer.Option(
-            help="What is asked of the systems: plain, or nexmark-q0, -q1, -q2, -q5, -q7, -q8, -q11."
+            help="What is asked of them: plain, ysb, uc2, uc3, nexmark-q0, -q1, -q2, -q5, -q7, -q8 or -q11."
         ),
     ] = "plain",
     rounds: Annotated[
@@ -51,9 +52,8 @@ def throughput(
     from tidewatch.broker import BrokerError
     from tidewatch.exits import Exit
 
-    names = [name.strip() for name in systems.split(",") if name.strip()]
     try:
-        report = measure(Plan(names, rounds, keys, per_window, scale, scenario=scenario), say)
+        report = measure(Plan(_names(systems), rounds, keys, per_window, scale, scenario=scenario), say)
     except (UnknownSystemError, BrokerError) as error:
         fail(error)
     if json:
@@ -126,6 +126,91 @@ def keys(
     parts = [*report.get("cost", {}).values(), report.get("restore", {})]
     if any(part.get("faults") for part in parts if isinstance(part, dict)):
         raise typer.Exit(Exit.DIFFERS)
+
+
+def _results() -> Path:
+    from tidewatch.paths import state_directory
+
+    return state_directory() / "bench" / "full.jsonl"
+
+
+Results = Annotated[
+    Path,
+    typer.Option(
+        help="File to which each finished run is added, one a line.",
+        default_factory=_results,
+        show_default="in the state directory",
+    ),
+]
+
+
+@bench.command()
+def full(
+    results: Results,
+    scenarios: Annotated[
+        str, typer.Option(help="Comma-separated, such as plain,nexmark-q5. All if empty.")
+    ] = "",
+    systems: Annotated[str, typer.Option(help="Comma-separated. All if empty.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured; medians count.")] = 3,
+    scale: Annotated[
+        float, typer.Option(min=0.0001, help="Multiplies every system's number of events.")
+    ] = 1.0,
+    latency_seconds: Annotated[
+        float, typer.Option(min=0, help="Length of each run of latency; 0 leaves them out.")
+    ] = 30.0,
+    json: Json = False,
+) -> None:
+    """Measure all systems on all scenarios, then latency at 50% and 80% of the sustained rate.
+
+    It may be interrupted at any time: what is in the file of results is not run again. Exit code 1: nothing was measured;
+    5: a system's results are wrong.
+    """
+    from benchmarks.full import FullPlan, measure
+    from benchmarks.ledger import Ledger, LedgerError
+    from benchmarks.throughput import UnknownSystemError
+    from tidewatch.broker import BrokerError
+    from tidewatch.exits import Exit
+
+    plan = FullPlan(_names(scenarios), _names(systems), rounds, scale, latency_seconds)
+    try:
+        report = measure(plan, Ledger(results), say)
+    except (UnknownSystemError, BrokerError, LedgerError) as error:
+        fail(error)
+    say(f"results are in {results}; 'tidewatch bench plot' draws them")
+    if json:
+        print_json(report)
+    else:
+        for name, scenario in report["scenarios"].items():
+            console().print(name)
+            _show(scenario)
+    every = [system for scenario in report["scenarios"].values() for system in scenario["systems"]]
+    if not every:
+        raise typer.Exit(Exit.FAILED)
+    if not all(system["correct"] for system in every):
+        raise typer.Exit(Exit.DIFFERS)
+
+
+@bench.command()
+def plot(
+    results: Results,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("benchmarks/pictures"),
+) -> None:
+    """Draw the results of 'tidewatch bench full' as SVG."""
+    from benchmarks.ledger import Ledger, LedgerError
+    from benchmarks.pictures import draw
+
+    try:
+        files = draw(Ledger(results), out)
+    except LedgerError as error:
+        fail(error)
+    if not files:
+        fail(f"{results} has nothing to draw yet; run 'tidewatch bench full'")
+    for file in files:
+        console().print(str(file))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 @bench.command(name="systems")
