@@ -64,7 +64,9 @@ def test_a_pipeline_filters_and_groups_by_attributes() -> None:
     rows = [(b"a", 1, HOUR), (b"b", 2, HOUR + 5), (b"c", 3, HOUR + 9), (b"a", 4, 0), (b"x", 9, 9 * HOUR)]
     values = [form % (sensor, value, MIDNIGHT + time) for sensor, value, time in rows]
     n = len(rows)
-    raw = RawBatch("t", 0, 0, n, np.arange(n), np.full(n, MIDNIGHT + 10 * HOUR), [row[0] for row in rows], values)
+    raw = RawBatch(
+        "t", 0, 0, n, np.arange(n), np.full(n, MIDNIGHT + 10 * HOUR), [row[0] for row in rows], values
+    )
     stage = stage_of(made)
     assert isinstance(stage.decode, Attributed)
     found = {
