@@ -74,7 +74,7 @@ class StateSaver:
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
         """Note where the checkpoint's part of the transaction begins."""
-        if error is None and message.topic() == self._config.checkpoint_topic:
+        if error is None:
             offset = int(message.offset() or 0)
             first = self._first_offset
             self._first_offset = offset if first is None else min(first, offset)

@@ -97,8 +97,12 @@ class TransactionalWriter:
         except KafkaException as error:
             raise _translated(error) from error
 
-    def write(self, records: Iterable[Record], on_delivery: Delivered | None = None) -> None:
+    def write(
+        self, records: Iterable[Record], on_delivery: Delivered | None = None, watched: str | None = None
+    ) -> None:
         """Commit the records in one transaction, aborting and sending again where Kafka asks for it.
+
+        ``on_delivery`` is told of the records on topic ``watched``.
 
         Raises:
             FencedError: another owner took over, or the producer is beyond repair.
@@ -107,11 +111,12 @@ class TransactionalWriter:
         """
         batch = list(records)
         waits = 0.1
+        failed = False
         while True:
             self._refused = None
             try:
                 self._producer.begin_transaction()
-                self._produce(batch, on_delivery)
+                self._produce(batch, on_delivery, watched, ask=failed)
                 failpoint("commit-produced", self._partition)
                 self._until_settled(self._producer.commit_transaction)
             except KafkaException as error:
@@ -121,6 +126,7 @@ class TransactionalWriter:
                 self._abort()
                 if cause.code() in PERMANENT:
                     raise _refusal(cause) from error
+                failed = True
                 log.warning("partition %d: aborted, sending again: %s", self._partition, cause.str())
                 self._wait(waits)
                 waits = min(2 * waits, LONGEST_WAIT)
@@ -131,14 +137,20 @@ class TransactionalWriter:
         """Give up whatever is in flight without waiting for it."""
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
 
-    def _produce(self, records: list[Record], on_delivery: Delivered | None) -> None:
+    def _produce(
+        self, records: list[Record], on_delivery: Delivered | None, watched: str | None, *, ask: bool
+    ) -> None:
+        """Hand the records to librdkafka; to ``ask`` what became of each takes longer than sending it."""
         produce = self._producer.produce
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None and error.code() in PERMANENT:
                 self._refused = error
-            if on_delivery is not None:
+            if on_delivery is not None and message.topic() == watched:
                 on_delivery(error, message)
+
+        def told(record: Record) -> bool:
+            return on_delivery is not None and record.topic == watched
 
         for record in records:
             while True:
@@ -148,7 +160,7 @@ class TransactionalWriter:
                         record.value,
                         record.key,
                         record.partition,
-                        on_delivery=delivered,
+                        on_delivery=delivered if ask or told(record) else None,
                         headers=list(record.headers) or None,
                     )
                 except BufferError:

@@ -439,7 +439,7 @@ class Unit(threading.Thread):
 
     def _write(self, records: list[Record], delivered: Delivered | None) -> None:
         try:
-            self._writer.write(records, delivered)
+            self._writer.write(records, delivered, self._config.checkpoint_topic)
         except OutputRefusedError as error:
             if error.too_large:
                 self._write_shorter(records, delivered, error)
@@ -457,7 +457,7 @@ class Unit(threading.Thread):
         for cut in shorter(records, dead):
             log.warning("partition %d: dead letters are cut to fit: %s", self.partition, error)
             try:
-                self._writer.write(cut, delivered)
+                self._writer.write(cut, delivered, self._config.checkpoint_topic)
             except OutputRefusedError as again:
                 error = again
             else:
