@@ -81,6 +81,7 @@ class TransactionalWriter:
                 "compression.type": "lz4",
                 "linger.ms": 1,
                 "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.kbytes": 131_072,  # the outputs of a large commit are in memory once already
                 "message.max.bytes": LARGEST_RECORD,
             }
         )
