@@ -88,15 +88,23 @@ class Groups:
 
     def add(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Add new groups by all of their labels, in order."""
-        for row in rows:
-            self._append(row[: len(self._by)], row)
+        depth, first = len(self._by), len(self.kept)
+        keys = [row[:depth] for row in rows]
+        self._codes.update(zip(keys, range(first, first + len(rows)), strict=True))
+        self.kept += rows
+        self.keys += map(_key_of, keys)
+        self.names += map(name_of, keys)
 
     def _append(self, key: tuple[str, ...], labels: tuple[str, ...]) -> int:
         code = self._codes[key] = len(self.kept)
         self.kept.append(labels)
-        self.keys.append(key[0].encode() if key else b"all")
+        self.keys.append(_key_of(key))
         self.names.append(name_of(key))
         return code
+
+
+def _key_of(labels: tuple[str, ...]) -> bytes:
+    return labels[0].encode() if labels else b"all"
 
 
 def name_of(labels: tuple[str, ...]) -> str:

@@ -25,7 +25,7 @@ from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
 from streams.letters import redacted, shorter
 from streams.metrics import Metrics
-from streams.placing import Placed, records_of
+from streams.placing import Placed, let_go, records_of
 from streams.positions import log_range
 from streams.runner import StageRunner
 from streams.saving import StateSaver
@@ -430,6 +430,7 @@ class Unit(threading.Thread):
         else:
             self._write(records, self._delivered)
         self._saver.ledger.records += 1
+        let_go(records)
         self._committed(positions, started, cpu, "state" if with_state else "emission")
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
@@ -477,7 +478,7 @@ class Unit(threading.Thread):
             self._metrics.end_to_end.observe(max(config.wall_clock() - self._oldest_pending, 0.0))
         self._metrics.committed(kind, took, self.partition, positions)
         self._canary.committed()
-        self._pending = []
+        let_go(self._pending)
         self._recoveries = 0
         self.committed = positions
         self._cadence.committed(started, now, cpu, with_state=kind == "state")
