@@ -191,8 +191,9 @@ def code_of(concept: fhir.Concept) -> str:
 
 
 def patient_of(reference: fhir.Reference) -> str:
-    """Return the patient that a reference names, without the type or the server before it."""
-    return reference.reference.rpartition("/")[2].removeprefix("urn:uuid:")
+    """Return the patient that a reference names, without the type or the server before it, or the version after it."""
+    name = reference.reference.partition("/_history/")[0]
+    return name.rpartition("/")[2].removeprefix("urn:uuid:")
 
 
 def moment(text: str) -> int | None:

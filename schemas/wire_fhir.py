@@ -67,8 +67,7 @@ def _fault(fact: ClinicalFact, log_time: int, limits: Limits) -> Failure | None:
             return Failure(ErrorCode.TIME_OUT_OF_RANGE, f"the {_kind(fact)} is of {time} ms")
         if limits.max_future is not None and 0 <= log_time < time - limits.max_future:
             return Failure(ErrorCode.TIME_IN_FUTURE, f"the {_kind(fact)} is after the log's {log_time} ms")
-    longest = limits.max_label
-    if len(fact.patient) > longest or any(len(code) > longest for code in fact.codes):
+    if max(map(len, (fact.patient, *fact.codes))) > limits.max_label:
         return Failure(ErrorCode.INVALID_TEXT, f"a code or patient of the {_kind(fact)} is too long")
     return None
 
