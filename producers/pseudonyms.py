@@ -12,6 +12,7 @@ import msgspec
 
 from producers.errors import ProducerError
 from schemas import fhir
+from schemas.clinical import patient_of
 
 KEY_VARIABLE = "TIDEWATCH_PSEUDONYM_KEY"
 _SHORTEST = 16
@@ -81,7 +82,7 @@ def _records(kind: str, value: bytes, source: str, pseudonyms: Pseudonyms) -> li
         kept |= {"id": patient, "birthDate": kept.get("birthDate", "")[:4]}
     else:
         field = "patient" if kind == "Immunization" else "subject"
-        name = kept.get(field, {}).get("reference", "").rpartition("/")[2].removeprefix("urn:uuid:")
+        name = patient_of(fhir.Reference(**kept.get(field, {})))
         patient = pseudonyms.of(source, _named(name, kind))
         kept[field] = {"reference": f"Patient/{patient}"}
     return [(patient.encode(), msgspec.json.encode(_coded_only(kept)))]

@@ -260,6 +260,17 @@ def test_nothing_that_tells_who_it_is_leaves():
     assert [f.kind for _, value in sent for f in facts_of(value, "north")] == ["person", "report", "exposure"]
 
 
+@pytest.mark.parametrize(
+    "reference", ["Patient/p1", "Patient/p1/_history/7", "https://h.example/Patient/p1", "urn:uuid:p1"]
+)
+def test_a_patient_is_the_same_however_referred_to(reference):
+    named = condition(1, "I21", "2026-02-01") | {"subject": {"reference": reference}}
+    assert [fact.patient for fact in facts_of(raw(named), "north")] == ["p1"]
+    assert [key for key, _ in pseudonymised(raw(named), "north", SECRET)] == [
+        SECRET.of("north", "p1").encode()
+    ]
+
+
 def test_pseudonyms_follow_key_source_and_patient():
     assert SECRET.of("north", "p1") == SECRET.of("north", "p1")
     assert (
