@@ -84,16 +84,21 @@ def totalled(log: list[Entry]) -> tuple[Ints, Ints]:
     if all(times is None for _, times in log):
         return keys, counts
     often = _joined([keys for keys, times in log if times is not None])
-    order = np.argsort(often, kind="stable")
-    often, times = often[order], _joined([times for _, times in log if times is not None])[order]
-    first = _firsts(often)
-    return merged(keys, counts, often[first], np.add.reduceat(times, first) if len(first) else times)
+    times = _joined([times for _, times in log if times is not None])
+    if not np.all(often[1:] > often[:-1]):  # those of a state that was saved whole are in order
+        order = np.argsort(often, kind="stable")
+        often, times = often[order], times[order]
+        first = _firsts(often)
+        often, times = often[first], np.add.reduceat(times, first)
+    return merged(keys, counts, often, times)
 
 
 def merged(keys: Ints, counts: Ints, more_keys: Ints, more_counts: Ints) -> tuple[Ints, Ints]:
     """Return the union of two ascending lists of bins with common ones added up."""
     if not len(keys) or not len(more_keys):
         return (keys, counts) if len(keys) else (more_keys, more_counts)
+    if keys[-1] < more_keys[0]:
+        return np.concatenate([keys, more_keys]), np.concatenate([counts, more_counts])
     out_keys, out_counts = (np.empty(len(keys) + len(more_keys), np.int64) for _ in range(2))
     n = kernel.merge(keys, counts, more_keys, more_counts, out_keys, out_counts)
     return out_keys[:n].copy(), out_counts[:n].copy()

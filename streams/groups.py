@@ -93,7 +93,7 @@ class Groups:
         self._codes.update(zip(keys, range(first, first + len(rows)), strict=True))
         self.kept += rows
         self.keys += map(_key_of, keys)
-        self.names += map(name_of, keys)
+        self.names += names_of(keys)
 
     def _append(self, key: tuple[str, ...], labels: tuple[str, ...]) -> int:
         code = self._codes[key] = len(self.kept)
@@ -110,6 +110,16 @@ def _key_of(labels: tuple[str, ...]) -> bytes:
 def name_of(labels: tuple[str, ...]) -> str:
     """Return the name of a group, its labels joined by slashes; of the group without labels, ``all``."""
     return "/".join(map(_escaped, labels)) or "all"
+
+
+def names_of(keys: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return the names of many groups with equally many labels."""
+    if not keys or not keys[0]:
+        return list(map(name_of, keys))
+    names = list(map("/".join, keys))
+    text = "\n".join(names)
+    plain = "|" not in text and "%" not in text and text.count("/") == (len(keys[0]) - 1) * len(keys)
+    return names if plain else list(map(name_of, keys))
 
 
 def _escaped(label: str) -> str:
