@@ -48,7 +48,11 @@ def create_app(engine: Engine, *, datadir: str) -> faust.App:
     async def publish_positions() -> None:
         positions = {TP(*source): position for source, position in engine.committed().items()}
         await app.consumer.publish_positions(
-            {tp: n for tp, n in positions.items() if tp in app.consumer.assignment()}
+            {
+                tp: (position, engine.note(tp.partition))
+                for tp, position in positions.items()
+                if tp in app.consumer.assignment()
+            }
         )
 
     @app.timer(PARTITIONS_EVERY)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streams.balance import Note, encode_note
 from streams.compatibility import moved_keys
 from streams.config import EngineConfig, Stage
 from streams.copies import Copies
@@ -82,8 +83,10 @@ class Engine:
         self._fetcher = Fetcher(config, self._arrived, metrics.buffered_bytes.set, self._fetching_failed)
         self._copies = Copies(config, metrics.standby_bytes.set)
         sources = [(stage.topic, p) for stage in stages for p in range(partitions)]
-        self._overseer = Overseer(config, sources, self._trailing, self._spent)
         self.member = Holdings(config, lambda: self._overseer.costs, self._copies.following)
+        self._overseer = Overseer(
+            config, sources, self.member.worker, self._trailing, self._share_anew, self._spent
+        )
         self._closing = threading.Event()
         self._rules: Mapping[str, str] = {}
 
@@ -162,6 +165,10 @@ class Engine:
     def loop_lagged(self, seconds: float) -> None:
         """Note by how much the event loop came late."""
         self._metrics.loop_lag.observe(seconds)
+
+    def note(self, partition: int) -> str:
+        """Return what to note with the committed position of a partition."""
+        return encode_note(Note(self.member.worker, self._overseer.costs.get(partition)))
 
     async def check_partitions(self) -> None:
         """Stop the app where its sources have got more partitions: keys have moved between them."""
@@ -267,6 +274,11 @@ class Engine:
         """Let the group share out again once a worker that trailed has rested, so that it gets its share."""
         if self.member.rested(worker) and not self._closing.is_set():
             self.rejoin()
+
+    def _share_anew(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            log.info("this worker has more to do than others; asking the group to share out anew")
+            self._loop.call_soon_threadsafe(self.rejoin)
 
     def _spent(self) -> dict[int, Spent]:
         return {unit.partition: unit.spent for unit in list(self._units.values()) if unit.ready.is_set()}

@@ -10,6 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaE
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from streams.balance import Balance, Note, decode_note
 from streams.config import EngineConfig
 from streams.costs import Costs, Spent
 from streams.membership import Heirdom
@@ -22,20 +23,25 @@ class Overseer(threading.Thread):
     """Ask Kafka every few seconds where logs end and how far the group has got.
 
     Reads only: the group's offsets, which owners set to what they have committed, and the ends of the logs. Calls ``take``, on
-    this thread, with each partition that trails, and keeps in ``costs`` what the partitions of this worker cost.
+    this thread, with each partition that trails, and ``share_anew`` where this worker should give partitions up; keeps in
+    ``costs`` what the partitions of this worker cost.
     """
 
     def __init__(
         self,
         config: EngineConfig,
         sources: Collection[Source],
+        worker: str,
         take: Callable[[int, Heirdom], None],
+        share_anew: Callable[[], None],
         spent: Callable[[], Mapping[int, Spent]],
     ) -> None:
         super().__init__(name="tw-overseer", daemon=True)
         self._config = config
         self._places = [TopicPartition(*source) for source in sorted(sources)]
         self._take = take
+        self._share_anew = share_anew
+        self._balance = Balance(worker)
         self._spent = spent
         self._every = max(config.takeover_after / 5, 0.2)
         self._trails = Trails(config.takeover_after, self._every)
@@ -50,6 +56,7 @@ class Overseer(threading.Thread):
         with self._lock:
             self._heirdoms = dict(heirdoms)
             self._trails.begin(self._config.monotonic(), heirdoms, mine)
+            self._balance.begin()
 
     def pause(self) -> None:
         """Take nothing until the next assignment."""
@@ -65,16 +72,16 @@ class Overseer(threading.Thread):
         told = False
         while not self._stop_now.wait(self._every):
             try:
-                ends, positions = self._look(admin)
+                ends, positions, notes = self._look(admin)
             except KafkaException as error:
                 if not told:
                     log.warning("cannot see how far the partitions are: %s", error)
                 told = True
             else:
                 told = False
-                self._judge(ends, positions)
+                self._judge(ends, positions, notes)
 
-    def _look(self, admin: AdminClient) -> tuple[dict[Source, int], dict[Source, int]]:
+    def _look(self, admin: AdminClient) -> tuple[dict[Source, int], dict[Source, int], dict[int, Note]]:
         newest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = admin.list_offsets(
             dict.fromkeys(self._places, newest),
@@ -86,9 +93,12 @@ class Overseer(threading.Thread):
         answer = admin.list_consumer_group_offsets(request, request_timeout=5.0)[group].result()
         ends = {(place.topic, place.partition): int(found.result().offset) for place, found in asked.items()}
         committed = answer.topic_partitions or ()
-        return ends, {(place.topic, place.partition): int(place.offset) for place in committed}
+        positions = {(place.topic, place.partition): int(place.offset) for place in committed}
+        return ends, positions, {place.partition: decode_note(place.metadata) for place in committed}
 
-    def _judge(self, ends: Mapping[Source, int], positions: Mapping[Source, int]) -> None:
+    def _judge(
+        self, ends: Mapping[Source, int], positions: Mapping[Source, int], notes: Mapping[int, Note]
+    ) -> None:
         with self._lock:
             now = self._config.monotonic()
             self._trails.observe(now, ends, positions)
@@ -96,8 +106,11 @@ class Overseer(threading.Thread):
             due = [(p, self._heirdoms.pop(p)) for p in self._trails.due()]
             for partition, _ in due:
                 self._trails.taken(partition)
+            uneven = self._balance.observe(now, notes)
         for partition, heirdom in due:
             self._take(partition, heirdom)
+        if uneven:
+            self._share_anew()
 
     def _measure(self, now: float, ends: Mapping[Source, int]) -> None:
         spent = self._spent()

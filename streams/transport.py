@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.serializers import codecs
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.assignor import TogetherAssignor
+
+log = logging.getLogger(__name__)
 
 BATCH_CODEC = "tidewatch-batch"
 
@@ -50,6 +55,24 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Ask the group anew who owns what; may be called from any thread."""
         coordinator = self._ensure_consumer()._coordinator
         self.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)
+
+    async def publish(self, positions: Mapping[TP, tuple[int, str]]) -> None:
+        """Commit offsets with their notes; what fails is tried again with the next ones, since nothing hangs on it."""
+        await self.call_thread(self._publish, positions)
+
+    async def _publish(self, positions: Mapping[TP, tuple[int, str]]) -> None:
+        owned = self.assignment()
+        noted = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(*position)
+            for tp, position in positions.items()
+            if tp in owned
+        }
+        if not noted:
+            return
+        try:
+            await self._ensure_consumer().commit(noted)
+        except KafkaError as error:
+            log.info("positions are not published: %s", error)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Pause the member's own fetching, then go on as Faust does."""
@@ -130,10 +153,10 @@ class Consumer(driver.Consumer):
             generation_id=generation,
         )
 
-    async def publish_positions(self, positions: Mapping[TP, int]) -> None:
-        """Set the group's offsets, which lag monitors read; nothing here reads them."""
+    async def publish_positions(self, positions: Mapping[TP, tuple[int, str]]) -> None:
+        """Set the group's offsets and notes, which lag monitors and heirs read; no task goes by them."""
         if positions:
-            await self._thread.commit(positions)
+            await self._thread.publish(positions)
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
         """Commit nothing: positions are committed by the units, together with their outputs."""

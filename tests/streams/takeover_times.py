@@ -1,7 +1,7 @@
 """How soon another worker publishes: after a stop, after a throttle to 5% of a core, after a kill with 500 MB of state.
 
-Reproduce: ``python -m tests.streams.takeover_times stop|crawl|restore|standby [--runs 3]``. It starts a Kafka and workers of its own.
-Times are of one clock, that of this process; outputs count once a reader of committed records has them.
+Reproduce: ``python -m tests.streams.takeover_times stop|crawl|restore|standby [--runs 3]``. It starts a Kafka and workers
+of its own. Times are of one clock, that of this process; outputs count once a reader of committed records has them.
 """
 
 from __future__ import annotations
