@@ -252,6 +252,7 @@ def _checkpoints(board: build.Dashboard) -> build.Dashboard:
     changes = [
         (f"sum(increase(tidewatch_rebalance_total{{{INSTANCE}}}[$__rate_interval]))", "assignments"),
         (f"sum(increase(tidewatch_fenced_total{{{INSTANCE}}}[$__rate_interval]))", "fenced"),
+        (f"sum(increase(tidewatch_takeovers_total{{{INSTANCE}}}[$__rate_interval]))", "taken over"),
     ]
     return (
         board.with_row(build.Row("Checkpoints and rebalances"))
