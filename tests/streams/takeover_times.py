@@ -105,7 +105,7 @@ def crawl(bootstrap: str, folder: Path) -> Measured:
             )
             taken = time.monotonic() - began
             wait_until(
-                lambda: all(_owner(case, p) != owner for p, owner in before.items()),
+                lambda: all(_owner(case, p) not in ("", owner) for p, owner in before.items()),
                 PATIENCE,
                 "nobody went on",
             )
@@ -196,7 +196,9 @@ def _owned(group: Workers, number: int) -> set[int]:
 
 
 def _owner(case: CountingCase, partition: int) -> str:
-    return progress_of(case.bootstrap, case.app, partition)[-1].owner
+    """Return who wrote the newest progress, "" where a new base has just deleted what was before it."""
+    found = progress_of(case.bootstrap, case.app, partition)
+    return found[-1].owner if found else ""
 
 
 def _write_state(bootstrap: str, source: str, file: Path) -> int:
