@@ -22,15 +22,18 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def encode_note(note: Note) -> str:
-    """Return the text that goes with a committed position."""
-    return msgspec.json.encode(note).decode()
+    """Return the text that goes with a committed position.
+
+    It ends in a NUL: confluent-kafka 2.16 takes the metadata of offsets for a C string, though it is none, and reads on beyond them.
+    """
+    return msgspec.json.encode(note).decode() + "\0"
 
 
 def decode_note(text: str | None) -> Note:
-    """Read such a text; of members of older builds there is none."""
+    """Read such a text, with or without its end; of members of older builds there is none."""
     try:
-        return msgspec.json.decode((text or "").encode(), type=Note)
-    except msgspec.MsgspecError:
+        return msgspec.json.decode((text or "").rstrip("\0").encode(), type=Note)
+    except (msgspec.MsgspecError, UnicodeError):
         return Note()
 
 

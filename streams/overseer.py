@@ -73,13 +73,17 @@ class Overseer(threading.Thread):
         while not self._stop_now.wait(self._every):
             try:
                 ends, positions, notes = self._look(admin)
-            except KafkaException as error:
-                if not told:
-                    log.warning("cannot see how far the partitions are: %s", error)
-                told = True
-            else:
-                told = False
                 self._judge(ends, positions, notes)
+                told = False
+            except Exception as error:  # nothing may end the thread: nobody else would look
+                if not told:
+                    expected = isinstance(error, KafkaException)
+                    log.warning(
+                        "cannot see how far the partitions are: %s",
+                        error,
+                        exc_info=None if expected else error,
+                    )
+                told = True
 
     def _look(self, admin: AdminClient) -> tuple[dict[Source, int], dict[Source, int], dict[int, Note]]:
         newest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -94,7 +98,7 @@ class Overseer(threading.Thread):
         ends = {(place.topic, place.partition): int(found.result().offset) for place, found in asked.items()}
         committed = answer.topic_partitions or ()
         positions = {(place.topic, place.partition): int(place.offset) for place in committed}
-        return ends, positions, {place.partition: decode_note(place.metadata) for place in committed}
+        return ends, positions, {place.partition: _note_of(place) for place in committed}
 
     def _judge(
         self, ends: Mapping[Source, int], positions: Mapping[Source, int], notes: Mapping[int, Note]
@@ -117,3 +121,10 @@ class Overseer(threading.Thread):
         totals = {p: sum(end for (_, partition), end in ends.items() if partition == p) for p in spent}
         behind = {p: self._trails.behind(p) for p in spent}
         self.costs = self._costs.measure(now, spent, totals, behind)
+
+
+def _note_of(place: TopicPartition) -> Note:
+    try:
+        return decode_note(place.metadata)
+    except UnicodeDecodeError:  # one of an older build, read beyond its end
+        return Note()
