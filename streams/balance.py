@@ -24,7 +24,7 @@ class Note(msgspec.Struct, frozen=True):
 def encode_note(note: Note) -> str:
     """Return the text that goes with a committed position.
 
-    It ends in a NUL: confluent-kafka 2.16 takes the metadata of offsets for a C string, though it is none, and reads on beyond them.
+    It ends in a NUL: confluent-kafka 2.16 takes the metadata of offsets for a C string, though it is none, and reads beyond it.
     """
     return msgspec.json.encode(note).decode() + "\0"
 
