@@ -93,22 +93,27 @@ def test_a_safety_signal_reaches_the_webhook_with_its_evidence(stack: Stack) -> 
 
     alert = until(told, 120, lambda: f"{stack.log('notifier')} {stack.query('tidewatch_signals_open')}")[0]
     assert alert["labels"]["pipeline"] == "pharma"
-    assert json.loads(alert["annotations"]["evidence"])["n"] >= 100
+    evidence = json.loads(alert["annotations"]["evidence"])
+    assert evidence["n"] > 1.2 * evidence["expected"] > 1
 
 
 @pytest.mark.kafka
 def test_a_killed_pipeline_calls_and_its_repair_calls_off(stack: Stack) -> None:
     until(lambda: stack.query('up{job="tidewatch-worker"} == 1'), 60, lambda: stack.log("worker"))
-    assert stack.webhook.states("TidewatchPipelineDown") == []
+    # With its wait cut to a second, a slow start calls too; that has to be over.
+    until(
+        lambda: stack.webhook.states("TidewatchPipelineDown")[-1:] != ["firing"], 60, "the start is not over"
+    )
+    before = stack.webhook.states("TidewatchPipelineDown")
     stack.processes["worker"].kill()
     stack.processes["worker"].wait()
     until(
-        lambda: stack.webhook.states("TidewatchPipelineDown") == ["firing"],
+        lambda: stack.webhook.states("TidewatchPipelineDown") == [*before, "firing"],
         60,
         lambda: f"{stack.webhook.received} {stack.log('alertmanager')}",
     )
-    (called,) = [body for _, body in stack.webhook.received if "PipelineDown" in str(body["groupLabels"])]
-    (alert,) = called["alerts"]
+    called = [body for _, body in stack.webhook.received if "PipelineDown" in str(body["groupLabels"])]
+    (alert,) = called[-1]["alerts"]
     assert alert["labels"]["severity"] == "critical"
     assert re.fullmatch(r"docs/runbooks\.md#\w+", alert["annotations"]["runbook_url"])
     said = ask_alertmanager(f"http://127.0.0.1:{stack.ports['alertmanager']}")
@@ -118,7 +123,7 @@ def test_a_killed_pipeline_calls_and_its_repair_calls_off(stack: Stack) -> None:
     )
     stack.worker()
     until(
-        lambda: stack.webhook.states("TidewatchPipelineDown") == ["firing", "resolved"],
+        lambda: stack.webhook.states("TidewatchPipelineDown") == [*before, "firing", "resolved"],
         90,
         lambda: f"{stack.webhook.received} {stack.log('worker')}",
     )
