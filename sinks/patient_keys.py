@@ -88,8 +88,14 @@ class PatientKeys:
                 f"a sealed record does not fit its key in {self._file}: it was changed"
             ) from error
 
-    def forget(self, patient: str) -> bool:
-        """Delete a patient's key, for good; return whether there was one. Processes that archive now must be restarted."""
+    def knows(self, patient: str) -> bool:
+        """Return whether there is a key of a patient."""
+        with self._open() as database:
+            found = database.execute("SELECT 1 FROM key WHERE patient = ?", (patient,)).fetchone()
+        return found is not None
+
+    def forget(self, patient: str) -> None:
+        """Delete a patient's key, for good, if there is one. Processes that archive now must be restarted."""
         self._held.pop(patient, None)
         with self._open() as database:
-            return database.execute("DELETE FROM key WHERE patient = ?", (patient,)).rowcount > 0
+            database.execute("DELETE FROM key WHERE patient = ?", (patient,))

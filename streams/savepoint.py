@@ -80,12 +80,9 @@ def start(config: EngineConfig, savepoint: Savepoint) -> Positions:
     Raises:
         SavepointError: there is no such savepoint, or the app has checkpoints already.
     """
+    require(config, savepoint)
     topics = _topics(config)
-    partitions = topics.get(savepoint.topic)
-    if partitions is None:
-        raise SavepointError(
-            f"{savepoint.app_id!r} has no savepoint {savepoint.name!r}: see 'tidewatch savepoint list'."
-        )
+    partitions = topics[savepoint.topic]
     if config.checkpoint_topic in topics:
         raise SavepointError(
             f"{config.app_id!r} has checkpoints already: choose another name for the new app."
@@ -105,16 +102,21 @@ def listed(config: EngineConfig) -> list[Savepoint]:
     return sorted((Savepoint(app, name) for app, _, name in found), key=lambda s: (s.app_id, s.name))
 
 
+def require(config: EngineConfig, savepoint: Savepoint) -> None:
+    """Raise SavepointError unless there is such a savepoint."""
+    if savepoint.topic not in _topics(config):
+        raise SavepointError(
+            f"{savepoint.app_id!r} has no savepoint {savepoint.name!r}: see 'tidewatch savepoint list'."
+        )
+
+
 def drop(config: EngineConfig, savepoint: Savepoint) -> None:
     """Delete a savepoint.
 
     Raises:
         SavepointError: there is none of that name.
     """
-    if savepoint.topic not in _topics(config):
-        raise SavepointError(
-            f"{savepoint.app_id!r} has no savepoint {savepoint.name!r}: see 'tidewatch savepoint list'."
-        )
+    require(config, savepoint)
     admin = AdminClient(dict(config.connection))
     admin.delete_topics([savepoint.topic])[savepoint.topic].result(30)
 

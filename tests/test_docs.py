@@ -109,7 +109,7 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
         for process in background:
             process.terminate()
             process.wait(30)
-        shell("tidewatch broker stop --delete", tmp_path, environment)
+        shell("tidewatch broker stop --delete --yes", tmp_path, environment)
     expected = re.findall(r"^    (2026-\S+ (?:OPEN|CLOSE) .*)$", (DOCS / "tutorial.md").read_text(), re.M)
     assert len(expected) == 2
     assert [line for line in expected if line not in said] == [], said

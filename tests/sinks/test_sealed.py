@@ -57,8 +57,9 @@ def test_what_is_sealed_opens_until_the_key_is_deleted(tmp_path: Path) -> None:
     (secret,) = sqlite3.connect(file).execute("SELECT secret FROM key WHERE patient = 'anna'").fetchone()
     assert secret in file.read_bytes()
     again = PatientKeys(file)
-    assert again.forget("anna")
-    assert not again.forget("anna")
+    assert again.knows("anna")
+    again.forget("anna")
+    assert not again.knows("anna")
     assert secret not in file.read_bytes()  # overwritten, not only unlinked
     assert values(table, file) == [None, b"of bert", None, b"of nobody"]
     later = sealer(find_topic(FHIR), again)(batch(records[:1]))
@@ -117,8 +118,11 @@ def test_an_archive_on_disk_is_read_with_the_keys_and_forgets_a_patient(
         range(30)
     )
     forget = ["sink", "forget", "p1", "--keys", str(keys)]
-    assert CliRunner().invoke(commands(), forget).exit_code == Exit.OK
-    assert CliRunner().invoke(commands(), forget).exit_code == Exit.FAILED
+    assert "would delete" in CliRunner().invoke(commands(), [*forget, "--dry-run"]).stderr
+    assert CliRunner().invoke(commands(), forget, input="n\n").exit_code != Exit.OK
+    assert PatientKeys(keys).knows("p1")
+    assert CliRunner().invoke(commands(), forget, input="y\n").exit_code == Exit.OK
+    assert CliRunner().invoke(commands(), [*forget, "--yes"]).exit_code == Exit.FAILED
     left = tidewatch.read(place, keys=keys)
     assert left["record_value"].isna().sum() == 10
     assert set(left["record_key"].dropna()) == {b"p0", b"p2"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,19 @@ def test_every_listing_has_json(name: str) -> None:
     assert "--json" in OPTIONS[name]
 
 
-@pytest.mark.parametrize("name", ["dlq replay", "reset"])
-def test_what_cannot_be_undone_asks(name: str) -> None:
-    assert "--yes" in OPTIONS[name]
+@pytest.mark.parametrize("name", ["dlq replay", "reset", "sink forget", "savepoint drop", "broker stop"])
+def test_what_cannot_be_undone_asks_or_only_says_what_it_would_do(name: str) -> None:
+    assert {"--yes", "--dry-run"} <= OPTIONS[name]
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_an_example_that_it_takes(name: str) -> None:
+    examples = re.findall(r"^Example: (.*)$", VERBS[name].help, re.MULTILINE)
+    assert examples
+    for words in map(shlex.split, examples):
+        after = words[words.index("tidewatch") + 1 :]
+        assert after[: len(name.split())] == name.split()
+        assert {word for word in after if word.startswith("--")} <= OPTIONS[name]
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)

@@ -57,7 +57,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "greenhouse.csv").write_text(table())
     (tmp_path / "greenhouse.py").write_text(block("python"))
     yield tmp_path
-    run(tmp_path, "broker", "stop", "--delete")
+    run(tmp_path, "broker", "stop", "--delete", "--yes")
 
 
 def environment(home: Path) -> dict[str, str]:

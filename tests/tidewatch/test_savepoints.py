@@ -147,5 +147,8 @@ def test_another_app_starts_side_by_side_from_a_savepoint(
         assert added == original[-len(added) :]
         assert mine["positions"][f"{case.source}[{partition}]"] > 0
     assert (
-        tidewatch(case.bootstrap, "savepoint", "drop", "before-change", "--app-id", case.app).returncode == 0
+        tidewatch(
+            case.bootstrap, "savepoint", "drop", "before-change", "--yes", "--app-id", case.app
+        ).returncode
+        == 0
     )

@@ -47,6 +47,8 @@ def throughput(
 
     Each system has one core, the broker another. Start-up is differenced out by two sizes. Exit code 1: nothing could be
     measured; 5: a system's results are wrong.
+
+    Example: tidewatch bench throughput --systems tidewatch,kafka-streams --rounds 5
     """
     from benchmarks.throughput import Plan, UnknownSystemError, measure
     from tidewatch.broker import BrokerError
@@ -78,6 +80,8 @@ def latency(
     """Measure from an event's intended sending to its alert, and from a window's due time to its results, in milliseconds.
 
     One partition is hot and three are quiet. Exit code 1: the alerts did not all come.
+
+    Example: tidewatch bench latency --rate 50000
     """
     from benchmarks.latency import Pace, measure
     from tidewatch.broker import BrokerError
@@ -106,6 +110,8 @@ def keys(
     json: Json = False,
 ) -> None:
     """Measure what many keys cost an event and in memory, and how soon they are there again after kill -9.
+
+    Example: tidewatch bench keys --keys 100000
 
     Exit code 1: the worker did not finish; 5: its results are wrong.
     """
@@ -164,6 +170,8 @@ def full(
 
     It may be interrupted at any time: what is in the file of results is not run again. Exit code 1: nothing was measured;
     5: a system's results are wrong.
+
+    Example: tidewatch bench full --rounds 1
     """
     from benchmarks.full import FullPlan, measure
     from benchmarks.ledger import Ledger, LedgerError
@@ -195,7 +203,10 @@ def plot(
     results: Results,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("benchmarks/pictures"),
 ) -> None:
-    """Draw the results of 'tidewatch bench full' as SVG."""
+    """Draw the results of 'tidewatch bench full' as SVG.
+
+    Example: tidewatch bench plot
+    """
     from benchmarks.ledger import Ledger, LedgerError
     from benchmarks.pictures import draw
 
@@ -218,6 +229,8 @@ def list_systems(json: Json = False) -> None:
     """List the systems that can be measured: version, sizes of their two drains, cores.
 
     What a system needs beside this installation is fetched when it is first measured; what cannot be had is skipped with a word.
+
+    Example: tidewatch bench systems --json
     """
     from rich.table import Table
 

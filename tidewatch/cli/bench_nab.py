@@ -42,6 +42,8 @@ def nab(
     """Score detectors strictly online, each half of the files at the threshold that is best for the other half.
 
     The fixed split takes every other file; mean and sd are over 100 random splits. A dummy that knows nothing runs beside.
+
+    Example: tidewatch bench nab NAB/
     """
     from benchmarks.nab.corpus import CorpusError, read_alarms, read_corpus, read_results
     from benchmarks.nab.report import measured, rescored

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tidewatch.cli.shared import DryRun, Yes, agreed
+
 if TYPE_CHECKING:
     from tidewatch.broker.daemon import Running
     from tidewatch.broker.jars import Progress
@@ -39,7 +41,10 @@ def fetch_progress() -> Iterator[Progress]:
 def start(
     brokers: Annotated[int, typer.Option(help="1, or 3 for threefold replication.")] = 1, json: Json = False
 ) -> None:
-    """Start a local Kafka that stays until it is stopped; topics and data are kept."""
+    """Start a local Kafka that stays until it is stopped; topics and data are kept.
+
+    Example: tidewatch broker start --brokers 3
+    """
     from tidewatch.broker.daemon import start as start_daemon
     from tidewatch.settings import Settings
 
@@ -54,12 +59,21 @@ def start(
 @group.command()
 def stop(
     delete: Annotated[bool, typer.Option("--delete", help="Also delete its topics and data.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Stop the local Kafka."""
+    """Stop the local Kafka.
+
+    Example: tidewatch broker stop --delete
+    """
     from tidewatch.broker.daemon import stop as stop_daemon
     from tidewatch.settings import Settings
 
+    if (delete or dry_run) and not agreed(
+        "stop the local Kafka" + " and delete all its topics and data" * delete, yes=yes, dry_run=dry_run
+    ):
+        return
     with _explained():
         ended = stop_daemon(Settings().state_dir, delete=delete)
     if json:
@@ -70,7 +84,10 @@ def stop(
 
 @group.command()
 def status(json: Json = False) -> None:
-    """Say where the local Kafka is; exit code 3 when none runs."""
+    """Say where the local Kafka is; exit code 3 when none runs.
+
+    Example: tidewatch broker status --json
+    """
     from tidewatch.broker.daemon import status as daemon_status
     from tidewatch.settings import Settings
 

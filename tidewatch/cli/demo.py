@@ -37,6 +37,8 @@ def demo(
     In the end all results are compared with a recount of what was produced. Nothing is left running or on disk but
     the cached Kafka.
 
+    Example: tidewatch demo --json
+
     Exit code 0: the results are right; 1: it could not be played, with the reason; 5: the results differ from the
     recount; 130: interrupted.
     """
@@ -89,6 +91,8 @@ def pharma(
 
     Tells how long each of four presets took to find it, and which other pairs they raised. In the end every published state is
     compared with a batch computation. Nothing is left running or on disk but the cached Kafka.
+
+    Example: tidewatch demo pharma --relative-risk 2
 
     Exit code 0: it was played and the states are right, whether or not a preset found the hidden pair; 1: it could not be played,
     with the reason; 5: the states differ from a batch computation; 130: interrupted.

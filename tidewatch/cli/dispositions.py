@@ -92,7 +92,10 @@ def dispositions(
     topic: Topic = DISPOSITIONS,
     json: Json = False,
 ) -> None:
-    """List what analysts made of pairs, the newest first."""
+    """List what analysts made of pairs, the newest first.
+
+    Example: tidewatch signals dispositions
+    """
     import msgspec
 
     found = [

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidewatch.cli.alerts import utc
-from tidewatch.cli.shared import Json, JsonLines, connection, console, explained, fail, print_json, say
+from tidewatch.cli.shared import (
+    DryRun,
+    Json,
+    JsonLines,
+    Yes,
+    connection,
+    console,
+    explained,
+    fail,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from tidewatch.dlq import Letter, Resend, Wanted
@@ -113,8 +124,8 @@ def replay(
             help="File of JSON lines with id and value, as `show --payload --json` prints: sent instead."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Send dead letters back to their source topic, as they were or mended; each is sent once, however often this is run.

@@ -76,6 +76,8 @@ def gateway(
     dead-letter. With --aggregate each batch is reduced to one row for each sensor and pane, with the sketch of its values;
     the pipeline adds them to what arrives as readings, to the same bytes.
 
+    Example: tail -f readings.ndjson | tidewatch gateway roof-1
+
     Exit code 0: all delivered; 1: failed, or some is still on disk; 4: all delivered, but some lines were no readings;
     130: interrupted, and all is delivered or on disk.
     """

@@ -84,6 +84,8 @@ def replay(
     `omop FOLDER --source NAME` sends persons, drug exposures and conditions as FHIR resources in order of their dates, as
     `tidewatch signals omop` does; the key of the pseudonyms is taken from TIDEWATCH_PSEUDONYM_KEY and goes nowhere.
 
+    Example: tidewatch replay greenhouse.csv --map sensor_id=bed --map site=house --map time=when --melt temp=temperature:degC
+
     Exit code 0: all sent; 1: failed, with the reason; 4: all readings sent, but some rows were none (missing values aside).
     """
     from producers.rejects import Rejects

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidewatch.cli.shared import JsonLines, connection, explained, fail, print_json, say
+from tidewatch.cli.shared import DryRun, JsonLines, Yes, agreed, connection, explained, fail, print_json, say
 
 if TYPE_CHECKING:
     from streams.config import EngineConfig
@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def save(name: Name, app_id: App) -> None:
-    """Copy the newest state of an app under a name; its workers may go on meanwhile."""
+    """Copy the newest state of an app under a name; its workers may go on meanwhile.
+
+    Example: tidewatch savepoint save before-change --app-id air-quality
+    """
     from streams.savepoint import save
 
     with _refusing():
@@ -41,7 +44,10 @@ def start(
     app_id: App,
     new_app: Annotated[str, typer.Option("--as", help="The new app, which must not have run before.")],
 ) -> None:
-    """Let a new app begin with a savepoint; then run its workers with that --app-id."""
+    """Let a new app begin with a savepoint; then run its workers with that --app-id.
+
+    Example: tidewatch savepoint start before-change --app-id air-quality --as air-quality-2
+    """
     from streams.savepoint import Savepoint, start
 
     with _refusing():
@@ -51,7 +57,10 @@ def start(
 
 @group.command("list")
 def list_(as_json: JsonLines = False) -> None:
-    """List the savepoints of all apps and where they stand."""
+    """List the savepoints of all apps and where they stand.
+
+    Example: tidewatch savepoint list
+    """
     from streams.savepoint import listed, positions_of
 
     config = _config("tidewatch")
@@ -65,12 +74,18 @@ def list_(as_json: JsonLines = False) -> None:
 
 
 @group.command()
-def drop(name: Name, app_id: App) -> None:
-    """Delete a savepoint."""
-    from streams.savepoint import Savepoint, drop
+def drop(name: Name, app_id: App, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Delete a savepoint.
 
+    Example: tidewatch savepoint drop before-change --app-id air-quality
+    """
+    from streams.savepoint import Savepoint, drop, require
+
+    config, savepoint = _config(app_id), Savepoint(app_id, name)
     with _refusing():
-        drop(_config(app_id), Savepoint(app_id, name))
+        require(config, savepoint)
+        if agreed(f"delete the savepoint {name!r} of {app_id!r}", yes=yes, dry_run=dry_run):
+            drop(config, savepoint)
 
 
 def _config(app_id: str) -> EngineConfig:

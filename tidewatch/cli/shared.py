@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+def agreed(deed: str, *, yes: bool, dry_run: bool) -> bool:
+    """Return whether to do what cannot be undone: a dry run only says it, else it is asked for; a no leaves the process."""
+    if dry_run:
+        say(f"would {deed}")
+        return False
+    if not yes:
+        typer.confirm(f"{deed[0].upper()}{deed[1:]}?", abort=True, err=True)
+    return True
+
 
 def fail(error: Exception | str, hint: str = "") -> NoReturn:
     """Say what went wrong and what to do, and leave with the exit code of failures."""

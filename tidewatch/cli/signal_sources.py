@@ -60,6 +60,8 @@ def fhir(
     """Send FHIR resources by pseudonym: names, addresses and notes stay here.
 
     The key of the pseudonyms is taken from TIDEWATCH_PSEUDONYM_KEY and goes nowhere.
+
+    Example: tidewatch signals fhir bundles.ndjson --source st-elsewhere
     """
     from producers.errors import ProducerError
     from producers.loader import load
@@ -87,7 +89,10 @@ def e2b(
     topic: Annotated[str, typer.Option(help="Topic to send to.")] = REPORTS,
     json: Json = False,
 ) -> None:
-    """Send the cases of E2B(R3) messages as safety reports, by pseudonym where TIDEWATCH_PSEUDONYM_KEY is set."""
+    """Send the cases of E2B(R3) messages as safety reports, by pseudonym where TIDEWATCH_PSEUDONYM_KEY is set.
+
+    Example: tidewatch signals e2b case-1.xml case-2.xml --source regulator
+    """
     import os
 
     import msgspec
@@ -120,6 +125,8 @@ def omop(
     """Send an OMOP database's persons, drug exposures and conditions by pseudonym, in order of their dates.
 
     The key of the pseudonyms is taken from TIDEWATCH_PSEUDONYM_KEY and goes nowhere. The same as `tidewatch replay omop`.
+
+    Example: tidewatch signals omop cdm/ --source st-elsewhere
     """
     send_omop(folder, source, topic, json)
 

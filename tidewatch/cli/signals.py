@@ -129,6 +129,8 @@ def follow(
     """Show signals as they open, strengthen, weaken and close, until Ctrl-C.
 
     Reads committed records only and keeps no position, so any number of people can follow.
+
+    Example: tidewatch signals follow
     """
     from itertools import islice
 

@@ -49,6 +49,8 @@ def simulate(
 ) -> None:
     """Send a simulated city's air readings, with drift, faults and incidents whose truth is known.
 
+    Example: tidewatch simulate --sensors 100 --seconds 600 --speed 10 --truth incidents.ndjson
+
     Exit code 0: all delivered; 1: failed, with the reason; 130: interrupted, what was sent is delivered.
     """
     factor = sending.speed_of(speed)

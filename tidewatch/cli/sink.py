@@ -13,7 +13,7 @@ import typer
 
 from tidewatch.cli.alerts import AtLeast, Groups, Muted, Rules
 from tidewatch.cli.alerts import Topics as AlertTopics
-from tidewatch.cli.shared import connection, explained, fail, say
+from tidewatch.cli.shared import DryRun, Yes, agreed, connection, explained, fail, say
 from tidewatch.exits import Exit
 
 if TYPE_CHECKING:
@@ -94,24 +94,28 @@ def parquet(
 def forget(
     patient: Annotated[str, typer.Argument(help="The pseudonym, as records of the patient are keyed.")],
     keys: Annotated[Path, typer.Option(help="File of patients' keys.", exists=True, dir_okay=False)],
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete a patient's key, for good: what archives hold of the patient can no longer be read by anybody.
 
     Stop archives before and start them after it; copies of the file of keys must go too.
+
+    Example: tidewatch sink forget 9f2c41 --keys patients.db
     """
     from sinks.errors import SinkError
     from sinks.patient_keys import PatientKeys
 
     try:
-        found = PatientKeys(keys).forget(patient)
+        held = PatientKeys(keys)
+        if not held.knows(patient):
+            hint = "Name the pseudonym, which is the key of the patient's records."
+            fail(f"{keys} has no key of {patient}", hint)
+        if agreed(f"delete the key of {patient} for good", yes=yes, dry_run=dry_run):
+            held.forget(patient)
+            say(f"the key of {patient} is deleted")
     except SinkError as error:
         fail(error)
-    if not found:
-        fail(
-            f"{keys} has no key of {patient}",
-            "Name the pseudonym, which is the key of the patient's records.",
-        )
-    say(f"the key of {patient} is deleted")
 
 
 @group.command()

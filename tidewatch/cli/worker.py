@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidewatch.cli.shared import say, stop_event
+from tidewatch.cli.shared import DryRun, Yes, agreed, say, stop_event
 
 if TYPE_CHECKING:
     from streams.stages import AnyPipeline
@@ -113,11 +113,14 @@ def reset(
     pipelines: Names,
     to: Annotated[str, typer.Option(help="'earliest', or a time such as 2026-01-31T06:00:00Z.")],
     app_id: App = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Forget an app's state and let it recompute from a position; stop its workers first.
 
     Results that are recomputed carry the same ids as before, so sinks replace rather than double them.
+
+    Example: tidewatch reset air-quality --to 2026-01-31T06:00:00Z
     """
     from streams.errors import EngineError
     from streams.reset import reset_app
@@ -128,8 +131,8 @@ def reset(
     chosen = [_pipeline(name) for name in pipelines]
     time_ms = None if to == "earliest" else _milliseconds(to)
     name = _app(app_id, chosen)
-    if not yes:
-        typer.confirm(f"Forget the state of {name!r} and recompute from {to}?", abort=True)
+    if not agreed(f"forget the state of {name!r} and recompute from {to}", yes=yes, dry_run=dry_run):
+        return
     config = config_of(name, Settings().connection())
     try:
         positions = reset_app(config, [stage for p in chosen for stage in stages_of(p, 1)], time_ms)
