@@ -134,7 +134,7 @@ def restore(bootstrap: str, folder: Path, *, standbys: int) -> Measured:
         cold = group.metric("tidewatch_restore_seconds_sum", 0) or 0.0
         _second(group, lambda: True)
         wait_until(
-            lambda: not standbys or (group.metric("tidewatch_standby_bytes") or 0) >= size,
+            lambda: not standbys or _copied(group) >= size,
             PATIENCE,
             "no copy",
         )
@@ -194,6 +194,11 @@ def _owned(group: Workers, number: int) -> set[int]:
         for p in range(PARTITIONS)
         if group.metric("tidewatch_position", number, partition=str(p)) is not None
     }
+
+
+def _copied(group: Workers) -> float:
+    """Return the bytes of copies that the worker with the most of them holds."""
+    return max(group.metric("tidewatch_standby_bytes", n) or 0.0 for n in (0, 1))
 
 
 def _owner(case: CountingCase, partition: int) -> str:
