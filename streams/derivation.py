@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SafetyReport
 from schemas.wire_fhir import decode_fhir
 from streams.blocks import Changes, cut, joined
-from streams.burial import buried, rejected
+from streams.burial import buried, letter
 from streams.config import Stage
 from streams.monitoring import Monitored
 from streams.signals.cohort import Stretch, union
@@ -152,12 +153,15 @@ class DeriveTask:
 
     def process(self, columns: Columns) -> list[Output]:
         """Take the next facts and return the reports that come of them."""
-        outputs = rejected(columns)
+        outputs: list[Output] = []
+        bad = deque(columns.rejected)
         fact = columns.labels["fact"]
-        for i, code in enumerate(fact.codes.tolist()):
+        for i, (code, offset) in enumerate(zip(fact.codes.tolist(), columns.offset.tolist(), strict=True)):
+            while bad and bad[0].offset < offset:
+                outputs.append(letter(bad.popleft(), columns, "decode"))
             if not self._take(fact.values[code], outputs):
                 outputs.append(buried(columns, i, ErrorCode.UNKNOWN_REFERENCE, NEVER_SEEN, "process"))
-        return outputs
+        return outputs + [letter(rejected, columns, "decode") for rejected in bad]
 
     def advance(self, position: int, watermark: int) -> list[Output]:
         """Tell how far the idle partition is; time alone makes no report."""

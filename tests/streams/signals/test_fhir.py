@@ -195,6 +195,16 @@ def test_an_adverse_event_is_a_report_by_itself():
     assert (report.drugs, report.events, report.serious) == (["ibuprofen"], [f"{ICD}|K25"], True)
 
 
+def test_dead_letters_come_in_the_order_of_their_events_however_batches_are_cut():
+    never = [wrong(condition(i, "K25", "2026-02-07")) for i in (1, 2)]
+    values = [never[0], b"{", never[1], b"{"]
+    whole = DeriveTask(PIPELINE).process(columns(values))
+    task = DeriveTask(PIPELINE)
+    assert [o for i, value in enumerate(values) for o in task.process(columns([value], i))] == whole
+    codes = [dict(output.headers)["tidewatch.error.code"].decode() for output in whole]
+    assert codes == ["unknown_reference", "malformed", "unknown_reference", "malformed"]
+
+
 DAYS = [f"2026-{month:02d}-{day:02d}" for month in (1, 2, 3) for day in (1, 9, 20)]
 fact = st.one_of(
     st.builds(
