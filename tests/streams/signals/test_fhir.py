@@ -172,6 +172,21 @@ def test_entered_in_error_takes_the_report_back(which):
     assert [(r.version, r.status) for r in found] == [(1, "active"), (2, "entered-in-error")]
 
 
+def test_an_error_needs_no_content_and_leaves_none_in_the_state():
+    task = DeriveTask(PIPELINE)
+    diagnosed = condition(1, "K25", "2026-01-20")
+    error = {"resourceType": "Condition", "id": diagnosed["id"], "subject": diagnosed["subject"]}
+    error["verificationStatus"] = {"coding": [{"code": "entered-in-error"}]}
+    outputs = task.process(columns([given(1, "M01", "2026-01-05"), diagnosed]))
+    assert b"K25" in b"".join(block or b"" for block in task.snapshot(full=True).values())
+    outputs += task.process(columns([error], 2))
+    assert [(r.status, r.version, r.events) for r in reports(outputs)] == [
+        ("active", 1, [f"{ICD}|K25"]),
+        ("entered-in-error", 2, []),
+    ]
+    assert b"K25" not in b"".join(block or b"" for block in task.snapshot(full=True).values())
+
+
 def test_an_error_never_seen_is_a_dead_letter_and_what_it_takes_back_does_not_count_later():
     exposed, diagnosed = given(1, "D1", "2026-02-01"), condition(1, "K25", "2026-02-07")
     outputs = DeriveTask(PIPELINE).process(columns([exposed, wrong(diagnosed), diagnosed]))
