@@ -70,7 +70,7 @@ def test_where_the_topic_takes_no_canary_the_commit_goes_through_without() -> No
     class Refusing:
         written: list[Record]
 
-        def write(self, records: list[Record], _: object) -> None:
+        def write(self, records: list[Record], *_: object) -> None:
             if any(record.topic == CANARIES_SEEN for record in records):
                 raise OutputRefusedError("not allowed")
             self.written = records
