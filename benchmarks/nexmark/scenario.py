@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from benchmarks.counts import Rows
 from benchmarks.nexmark.events import Site
-from benchmarks.nexmark.queries import QUERIES
+from benchmarks.nexmark.queries import QUERIES, Query
 from benchmarks.nexmark.sql import answer
 from benchmarks.scenario import Record
 
 
+@dataclass(frozen=True)
 class Nexmark:
     """Implements ``benchmarks.scenario.Scenario`` for one query over a site of so many events, those it does not read included."""
 
-    def __init__(self, query: str, events: int, partitions: int = 4) -> None:
-        self.partitions = partitions
-        self._query, self._name, self._site = QUERIES[query], query, Site(events, partitions)
+    query: str
+    site_events: int
+    partitions: int = 4
+
+    @cached_property
+    def _site(self) -> Site:
+        return Site(self.site_events, self.partitions)
+
+    @property
+    def _query(self) -> Query:
+        return QUERIES[self.query]
 
     @property
     def name(self) -> str:
         """What its topics' names begin with: the same for queries that read the same."""
         query = self._query
         what = "-".join((*query.reads, query.bid_key if "bid" in query.reads else "seller"))
-        return f"nexmark.{what}{'' if query.windows else '-open'}.{self._site.events}"
+        return f"nexmark.{what}{'' if query.windows else '-open'}.{self.site_events}"
 
     @property
     def events(self) -> int:
@@ -53,4 +64,4 @@ class Nexmark:
 
     def answer(self) -> Rows:
         """Ask DuckDB. Windows of what closes windows never close, so nothing of them comes."""
-        return Rows(answer(self._name, self._site))
+        return Rows(answer(self.query, self._site))

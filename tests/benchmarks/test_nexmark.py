@@ -15,9 +15,7 @@ from benchmarks.nexmark.events import FIRST_ID, START, Site
 from benchmarks.nexmark.queries import QUERIES, SESSION_GAP
 from benchmarks.nexmark.scenario import Nexmark
 from benchmarks.nexmark.sql import FLINK, ORACLE
-from schemas.columns import RawBatch
 from schemas.partitioning import partition_of
-from streams.stages import stages_of
 
 SITE = Site(30_000)
 
@@ -112,19 +110,6 @@ def test_sessions_by_hand() -> None:
             found.append((int(bidder), moments[begin], moments[end - 1] + SESSION_GAP, end - begin))
     assert sorted(rows("q11")) == sorted(found)
     assert len(found) > len(times)
-
-
-@pytest.mark.parametrize("query", ["q0", "q1", "q2", "q11"])
-def test_the_tasks_of_one_partition_give_the_rows(query: str) -> None:
-    scenario = Nexmark(query, 5_000, partitions=1)
-    records = list(scenario.topics()[".bid"])
-    stage = stages_of(QUERIES[query].declare("in", "out"), 1)[0]
-    n = len(records)
-    offsets, now = np.arange(n), np.full(n, START + 7_200_000)
-    raw = RawBatch(stage.topic, 0, 0, n, offsets, now, [k for k, _ in records], [v for _, v in records])
-    outputs = stage.task(0).process(stage.decode(raw))
-    results = [output.value or b"" for output in outputs if output.kind == "result"]
-    assert scenario.answer().judge(QUERIES[query].read, results, sketch=False) == []
 
 
 def test_rows_of_flink_are_those_of_sql() -> None:
