@@ -1,17 +1,18 @@
 """The same windows on Pathway, one worker, nothing kept anywhere, run in its own environment: BOOTSTRAP SOURCE RESULTS NAME.
 
-Each window is sent once, when the furthest event of all partitions is ``PATIENCE`` past its end: Pathway has one clock for all of
-them, and partitions that are read at full speed are not read at the same event time.
+What the topic holds is read to its end in one step, then all windows are sent, each once. In its streaming mode windows close by one
+clock, that of the furthest event of all partitions; where partitions are read at full speed, one that is ahead makes the others'
+events late, and they are dropped.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import pathway as pw
 
 WINDOW = 10_000
-PATIENCE = 60_000
 
 
 class Reading(pw.Schema):  # type: ignore[misc]
@@ -23,15 +24,16 @@ class Reading(pw.Schema):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run to the topic's end, then stay until told to stop, so that what this process used can still be read."""
     bootstrap, source, results, name = sys.argv[1:5]
     settings = {"bootstrap.servers": bootstrap, "group.id": name, "auto.offset.reset": "earliest"}
-    readings = pw.io.kafka.read(settings, topic=source, format="json", schema=Reading)
+    readings = pw.io.kafka.read(
+        settings, topic=source, format="json", schema=Reading, mode="static", autocommit_duration_ms=None
+    )
     windows = readings.windowby(
         readings.time,
         window=pw.temporal.tumbling(duration=WINDOW),
         instance=readings.sensor_id,
-        behavior=pw.temporal.exactly_once_behavior(shift=PATIENCE),
     ).reduce(
         sensor=pw.this._pw_instance,
         start=pw.this._pw_window_start,
@@ -42,6 +44,7 @@ def main() -> None:
     )
     pw.io.kafka.write(windows, {"bootstrap.servers": bootstrap}, results, format="json")
     pw.run(monitoring_level=pw.MonitoringLevel.NONE)
+    signal.pause()
 
 
 if __name__ == "__main__":
