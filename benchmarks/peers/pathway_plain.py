@@ -1,8 +1,8 @@
 """The same windows on Pathway, one worker, nothing kept anywhere, run in its own environment: BOOTSTRAP SOURCE RESULTS NAME.
 
-What the topic holds is read to its end in one step, then all windows are sent, each once. In its streaming mode windows close by one
-clock, that of the furthest event of all partitions; where partitions are read at full speed, one that is ahead makes the others'
-events late, and they are dropped.
+What the topic holds is read to its end in one step, then all windows are sent, each once. In its streaming mode windows close by
+one clock, that of the furthest event of all partitions; where partitions are read at full speed, one that is ahead makes the
+others' events late, and they are dropped.
 """
 
 from __future__ import annotations
