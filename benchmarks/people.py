@@ -69,7 +69,7 @@ def exporter() -> dict[str, Any]:
     places = [(f"topic-{number}", partition) for number in range(60) for partition in range(4)]
     look = Snapshot(
         0.0, 3, {place: PartitionLook(0, 1_000, 3, 3, True) for place in places},
-        {f"group-{n}": GroupLook(2, dict.fromkeys(places[: 4 * 10], 900)) for n in range(5)},
+        {f"group-{n}": GroupLook(True, dict.fromkeys(places[: 4 * 10], 900)) for n in range(5)},
     )  # fmt: skip
     history.add(look)
     cluster.show(look, history)

@@ -293,8 +293,8 @@ MONITOR_GROUP_OFFSET: Final = Metric(
     "Committed offset of a group.",
     ("consumergroup", "topic", "partition"),
 )
-MONITOR_MEMBERS: Final = Metric(
-    "monitor", "gauge", "kafka_consumergroup_members", "Members of a group.", ("consumergroup",)
+MONITOR_WORKING: Final = Metric(
+    "monitor", "gauge", "tidewatch_group_working", "1 while a group has members.", ("consumergroup",)
 )
 MONITOR_LAG_SECONDS: Final = Metric(
     "monitor",

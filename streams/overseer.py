@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -14,6 +14,7 @@ from streams.balance import Balance, Note, decode_note
 from streams.config import EngineConfig
 from streams.costs import Costs, Spent
 from streams.membership import Heirdom
+from streams.offsets import reader_of
 from streams.trailing import Source, Trails
 
 log = logging.getLogger(__name__)
@@ -68,11 +69,13 @@ class Overseer(threading.Thread):
 
     def run(self) -> None:
         """Look until stopped; what cannot be seen is looked at again."""
-        admin = AdminClient({"log_level": 3, **self._config.connection})
+        settings = self._config.connection
+        admin = AdminClient({"log_level": 3, **settings})
+        group = reader_of(settings, self._config.app_id)
         told = False
         while not self._stop_now.wait(self._every):
             try:
-                ends, positions, notes = self._look(admin)
+                ends, positions, notes = self._look(admin, group)
                 self._judge(ends, positions, notes)
                 told = False
             except Exception as error:  # nothing may end the thread: nobody else would look
@@ -85,18 +88,17 @@ class Overseer(threading.Thread):
                     )
                 told = True
 
-    def _look(self, admin: AdminClient) -> tuple[dict[Source, int], dict[Source, int], dict[int, Note]]:
+    def _look(
+        self, admin: AdminClient, group: Consumer
+    ) -> tuple[dict[Source, int], dict[Source, int], dict[int, Note]]:
         newest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = admin.list_offsets(
             dict.fromkeys(self._places, newest),
             isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=5.0,
         )
-        group = self._config.app_id
-        request = [ConsumerGroupTopicPartitions(group, self._places)]
-        answer = admin.list_consumer_group_offsets(request, request_timeout=5.0)[group].result()
         ends = {(place.topic, place.partition): int(found.result().offset) for place, found in asked.items()}
-        committed = answer.topic_partitions or ()
+        committed = group.committed(list(self._places), timeout=5.0)
         positions = {(place.topic, place.partition): int(place.offset) for place in committed}
         return ends, positions, {place.partition: _note_of(place) for place in committed}
 

@@ -53,7 +53,7 @@ def kafka() -> build.Dashboard:
             tile(
                 "Groups at work",
                 "Consumer groups with members.",
-                "count(kafka_consumergroup_members > 0)",
+                "count(tidewatch_group_working == 1)",
                 "short",
                 [(None, "blue")],
                 width=6,
@@ -98,9 +98,9 @@ def kafka() -> build.Dashboard:
         )
         .with_panel(
             lines(
-                "Members",
-                "Members of each group.",
-                [("kafka_consumergroup_members", "{{consumergroup}}")],
+                "Working",
+                "1 while a group has members.",
+                [("tidewatch_group_working", "{{consumergroup}}")],
                 "short",
             )
         )

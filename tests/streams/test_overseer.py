@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.balance import Note, encode_note
 from streams.config import EngineConfig
+from streams.offsets import reader_of
 from streams.overseer import Overseer
 from tests.streams.harness import send
 
@@ -31,7 +32,8 @@ async def commit(bootstrap: str, group: str, offsets: dict[AioPartition, OffsetA
 def test_ends_positions_and_notes_are_those_of_the_group(kafka: Any, topic_prefix: str) -> None:
     """Notes end where they should, also those of different lengths and of members that write none."""
     topic = f"{topic_prefix}.in"
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    settings = {"bootstrap.servers": kafka.bootstrap}
+    admin = AdminClient(settings)
     admin.create_topics([NewTopic(topic, 4)])[topic].result(60)
     for partition in range(4):
         send(kafka.bootstrap, topic, [b"x"] * (5 + partition), partition)
@@ -39,14 +41,14 @@ def test_ends_positions_and_notes_are_those_of_the_group(kafka: Any, topic_prefi
     offsets = {AioPartition(topic, p): OffsetAndMetadata(3 + p, note) for p, note in enumerate(notes)}
     asyncio.run(commit(kafka.bootstrap, topic_prefix, offsets))
     overseer = Overseer(
-        EngineConfig(topic_prefix, {"bootstrap.servers": kafka.bootstrap}),
+        EngineConfig(topic_prefix, settings),
         [(topic, p) for p in range(4)],
         "me",
         lambda *_: None,
         lambda: None,
         dict,
     )
-    ends, positions, noted = overseer._look(admin)
+    ends, positions, noted = overseer._look(admin, reader_of(settings, topic_prefix))
     assert ends == {(topic, p): 5 + p for p in range(4)}
     assert [positions[topic, p] for p in range(3)] == [3, 4, 5]
     assert positions[topic, 3] < 0

@@ -50,11 +50,11 @@ def test_replicas(partitions: list[PartitionLook], state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "offset", "state"),
-    [(1, 100, "ok"), (1, 60, "ok"), (1, 40, "warn"), (0, 60, "warn"), (0, 100, "ok")],
+    ("working", "offset", "state"),
+    [(True, 100, "ok"), (True, 60, "ok"), (True, 40, "warn"), (False, 60, "warn"), (False, 100, "ok")],
 )
-def test_lag(members: int, offset: int, state: str) -> None:
-    group = GroupLook(members, {("t", 0): offset, ("gone", 0): 5})
+def test_lag(working: bool, offset: int, state: str) -> None:
+    group = GroupLook(working, {("t", 0): offset, ("gone", 0): 5})
     assert states(list(doctor.lag(snapshot(look(), g=group), 50))) == [state]
 
 

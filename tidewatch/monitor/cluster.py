@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from streams.offsets import reader_of
+
 Source = tuple[str, int]
+
+_IDLE = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}
 
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -28,9 +32,9 @@ class PartitionLook:
 
 @dataclass(frozen=True, slots=True)
 class GroupLook:
-    """A consumer group: how many members, and the committed offset of each partition."""
+    """A consumer group: whether it has members, and the committed offset of each partition."""
 
-    members: int
+    working: bool
     offsets: Mapping[Source, int]
 
 
@@ -58,6 +62,8 @@ class ClusterReader:
         wanted: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._admin = AdminClient({"log_level": 3, **connection})
+        self._connection = connection
+        self._readers: dict[str, Consumer] = {}
         self._clock = clock
         self._timeout = timeout
         self._wanted = wanted
@@ -83,7 +89,7 @@ class ClusterReader:
             )
             for source, p in found.items()
         }
-        return Snapshot(self._clock(), len(metadata.brokers), partitions, self._groups())
+        return Snapshot(self._clock(), len(metadata.brokers), partitions, self._groups(list(partitions)))
 
     def _offsets(self, sources: list[Source], spec: OffsetSpec) -> dict[Source, int]:
         if not sources:
@@ -98,28 +104,28 @@ class ClusterReader:
                 continue  # its leader is on the way out; the partition is shown without offsets
         return offsets
 
-    def _groups(self) -> dict[str, GroupLook]:
+    def _groups(self, sources: list[Source]) -> dict[str, GroupLook]:
+        # Asks every broker, and no group's coordinator (see streams.offsets).
         listed = self._admin.list_consumer_groups(request_timeout=self._timeout).result(self._timeout)
-        names = [group.group_id for group in listed.valid]
-        if not names:
-            return {}
-        described = self._admin.describe_consumer_groups(names, request_timeout=self._timeout)
+        working = {group.group_id: group.state not in _IDLE for group in listed.valid}
+        for gone in self._readers.keys() - working.keys():
+            self._readers.pop(gone).close()
         groups = {}
-        for name, future in described.items():
+        for name, at_work in working.items():
             try:
-                members = len(future.result(self._timeout).members)
-                groups[name] = GroupLook(members, self._committed(name))
+                groups[name] = GroupLook(at_work, self._committed(name, sources))
             except KafkaException:
-                continue  # a group that ended between listing and asking
+                continue  # its coordinator is on the way out, or it ended between listing and asking
         return groups
 
-    def _committed(self, group: str) -> dict[Source, int]:
-        (future,) = self._admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=self._timeout
-        ).values()
-        places = future.result(self._timeout).topic_partitions
+    def _committed(self, group: str, sources: list[Source]) -> dict[Source, int]:
+        if group not in self._readers:
+            self._readers[group] = reader_of(self._connection, group)
+        places = self._readers[group].committed(
+            [TopicPartition(*source) for source in sources], timeout=self._timeout
+        )
         return {
             (place.topic, place.partition): int(place.offset)
             for place in places
-            if place.error is None and place.offset >= 0 and self._wanted(place.topic)
+            if place.error is None and place.offset >= 0
         }

@@ -15,10 +15,10 @@ from schemas.metrics import (
     MONITOR_LAG_SECONDS,
     MONITOR_LEADERLESS,
     MONITOR_LOOKS,
-    MONITOR_MEMBERS,
     MONITOR_OLDEST_OFFSET,
     MONITOR_REPLICAS,
     MONITOR_VERDICT,
+    MONITOR_WORKING,
     counter,
     gauge,
 )
@@ -36,7 +36,7 @@ class Exporter:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._brokers = gauge(MONITOR_BROKERS, registry)
         self._looks = counter(MONITOR_LOOKS, registry)
-        self._members = Family(MONITOR_MEMBERS, registry)
+        self._working = Family(MONITOR_WORKING, registry)
         self._end = Family(MONITOR_END_OFFSET, registry)
         self._oldest = Family(MONITOR_OLDEST_OFFSET, registry)
         self._replicas = Family(MONITOR_REPLICAS, registry)
@@ -64,7 +64,7 @@ class Exporter:
         self._replicas.show((place, look.replicas) for place, look in places.items())
         self._in_sync.show((place, look.in_sync) for place, look in places.items())
         self._leaderless.show((place, int(not look.has_leader)) for place, look in places.items())
-        self._members.show(((name,), group.members) for name, group in snapshot.groups.items())
+        self._working.show(((name,), int(group.working)) for name, group in snapshot.groups.items())
         self._show_groups(history)
 
     def _show_groups(self, history: History) -> None:

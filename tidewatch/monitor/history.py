@@ -25,7 +25,7 @@ class History:
                 found = snapshot.partitions.get((topic, partition))
                 if found is not None and found.end is not None:
                     seen[name, topic, partition] = Look(
-                        snapshot.time, committed, found.end, alive=group.members > 0
+                        snapshot.time, committed, found.end, alive=group.working
                     )
         self.looks = {place: self.looks.get(place, deque()) for place in seen}
         for place, look in seen.items():

@@ -82,7 +82,7 @@ def test_figures_are_written_as_named(tmp_path: Path, suffix: str) -> None:
     history = History(100.0)
     for second in range(3):
         partitions = {("t", 0): PartitionLook(0, 10 * second, 1, 1, has_leader=True)}
-        history.add(Snapshot(float(second), 1, partitions, {"mine": GroupLook(1, {("t", 0): 3 * second})}))
+        history.add(Snapshot(float(second), 1, partitions, {"mine": GroupLook(True, {("t", 0): 3 * second})}))
     with styled() as plt:
         for name, figure in {
             "d": distributions.draw(plt, distributions.by_site(windows, "temperature"), "temperature"),
