@@ -80,6 +80,7 @@ def test_a_command_is_one_that_the_command_line_takes(page: str, line: str) -> N
     command.make_context(page, arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     """Run its commands in order, those of other terminals in the background, with a home of its own."""

@@ -291,6 +291,7 @@ def test_a_preset_that_is_not_there_is_refused():
         ReportPipeline(name="p", presets=("nope",))
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 def test_reference_faers_in_arrival_order(refdata):
     raw = pd.read_csv(refdata / "pv/raw/faers22q3_case_drug_event.csv.gz")
