@@ -52,7 +52,8 @@ clean: ## remove .venv and everything else that was made here
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv installs in seconds what takes pip a minute; both check every hash.
+# uv installs in seconds what takes pip a minute; both check every hash. Byte code is written here, once: where Python is told not to
+# write any (PYTHONDONTWRITEBYTECODE), each worker would compile its libraries anew at every start.
 $(READY): requirements.lock pyproject.toml
 	@for python in $(PYTHON); do \
 		if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
@@ -62,7 +63,7 @@ $(READY): requirements.lock pyproject.toml
 		echo "Install one, or name yours: make PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
 	test -x $(BIN)/python || { echo "Making .venv, once" >&2; $$found -m venv .venv; }
 	@if $(BIN)/python -m pip install --quiet uv==$(UV_VERSION) \
-		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock; then :; else \
+		&& $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; then :; else \
 		echo "uv could not install; trying pip" >&2; \
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock; fi
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
