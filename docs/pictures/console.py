@@ -44,7 +44,7 @@ class Camera:
         """Take the pictures when it is time to."""
         if not self.taken and elapsed >= AT * scenario.seconds:
             self.taken = True
-            photograph(self.address, "console", "#ridges path.now")
+            photograph(self.address, "console", "#ridges path.now", whole=True)
 
 
 class SignalsCamera:
@@ -62,11 +62,11 @@ class SignalsCamera:
         day = re.match(r" +day (\d+):", text)
         if day and int(day[1]) >= AT * Network().days and not self.taken:
             self.taken = True
-            photograph(f"{self.address}signals", "signals", "#signal-rows svg.course")
+            photograph(f"{self.address}signals", "signals", "#signal-rows svg.course", whole=False)
 
 
-def photograph(address: str, name: str, shown: str) -> None:
-    """Take a picture of the whole page in each colour scheme, once what is to be ``shown`` (a selector) is there."""
+def photograph(address: str, name: str, shown: str, *, whole: bool) -> None:
+    """Take a picture in each colour scheme, of the whole page or its beginning, once the element ``shown`` is there."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for scheme in ("light", "dark"):
@@ -74,7 +74,7 @@ def photograph(address: str, name: str, shown: str) -> None:
             page.goto(address)
             page.wait_for_selector(shown)
             page.wait_for_timeout(2_500)
-            page.screenshot(path=HERE / f"{name}-{scheme}.png", full_page=True)
+            page.screenshot(path=HERE / f"{name}-{scheme}.png", full_page=whole)
         browser.close()
 
 
