@@ -10,6 +10,7 @@ import typer
 from tidewatch.cli.shared import Json, console, fail, print_json, say
 
 bench = typer.Typer(no_args_is_help=True, help="Measure against peers on the same local Kafka.")
+Scale = Annotated[float, typer.Option(min=0.0001, help="Multiplies every system's number of events.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,9 +39,7 @@ def throughput(
     per_window: Annotated[
         int, typer.Option(min=1, help="Events a sensor and window of 10 s, on average.")
     ] = 100,
-    scale: Annotated[
-        float, typer.Option(min=0.0001, help="Multiplies every system's number of events.")
-    ] = 1.0,
+    scale: Scale = 1.0,
     json: Json = False,
 ) -> None:
     """Drain a topic of JSON events with each system in turn; every result is checked against a recount.
@@ -158,9 +157,7 @@ def full(
     ] = "",
     systems: Annotated[str, typer.Option(help="Comma-separated. All if empty.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="How often each is measured; medians count.")] = 3,
-    scale: Annotated[
-        float, typer.Option(min=0.0001, help="Multiplies every system's number of events.")
-    ] = 1.0,
+    scale: Scale = 1.0,
     latency_seconds: Annotated[
         float, typer.Option(min=0, help="Length of each run of latency; 0 leaves them out.")
     ] = 30.0,
