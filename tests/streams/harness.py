@@ -16,14 +16,17 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from aiokafka import TopicPartition as AioPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.coordinator.protocol import ConsumerProtocol
+from aiokafka.errors import KafkaError as AioKafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.checkpoint import PROGRESS, Progress, decode_progress
+from streams.checkpoint import PROGRESS, Progress, Restored, decode_progress
 from streams.positions import log_range
 
 PARTITIONS = 4
@@ -164,21 +167,41 @@ def progress_of(bootstrap: str, app: str, partition: int) -> list[Progress]:
     return [decode_progress(m.value() or b"") for m in messages if (m.key() or b"")[:1] == PROGRESS]
 
 
+def committed_position(bootstrap: str, app: str, source: str, partition: int) -> int:
+    """Return where an app stands on a partition; a new base deletes the progress before it, which its manifest then says."""
+    restored = Restored()
+    for message in read_messages(bootstrap, f"tw.{app}.checkpoint", partition):
+        restored.take(message.key() or b"", message.value() or b"")
+    newest = restored.progress or restored.manifest
+    return 0 if newest is None else newest.positions[source]
+
+
 def backlog(bootstrap: str, app: str, source: str) -> int:
     """Return how far the committed positions of an app are behind the ends of its source, over all partitions."""
-    behind = 0
-    for partition in range(PARTITIONS):
-        committed = progress_of(bootstrap, app, partition)
-        high = log_range({"bootstrap.servers": bootstrap}, source, partition, PATIENCE).high
-        behind += high - (committed[-1].positions[source] if committed else 0)
-    return behind
+    ends = [log_range({"bootstrap.servers": bootstrap}, source, p, PATIENCE).high for p in range(PARTITIONS)]
+    return sum(ends) - sum(committed_position(bootstrap, app, source, p) for p in range(PARTITIONS))
 
 
 def working_members(bootstrap: str, group: str) -> int:
-    """Return how many members of a group own partitions."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    description = admin.describe_consumer_groups([group])[group].result(30)
-    return sum(bool(m.assignment and m.assignment.topic_partitions) for m in description.members)
+    """Return how many members of a group own partitions; none while its coordinator does not answer.
+
+    Asked by aiokafka: librdkafka's admin client may abort the process where the coordinator dies (see ``streams.offsets``).
+    """
+    return asyncio.run(_working_members(bootstrap, group))
+
+
+async def _working_members(bootstrap: str, group: str) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        (response,) = await admin.describe_consumer_groups([group])
+    except AioKafkaError:
+        return 0
+    finally:
+        await admin.close()
+    ((_, _, _, _, _, members, *_),) = response.groups
+    shares = [ConsumerProtocol.ASSIGNMENT.decode(member[4]) for member in members if member[4]]
+    return sum(bool(share.partitions()) for share in shares)
 
 
 @dataclass(frozen=True, slots=True)
