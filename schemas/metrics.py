@@ -105,6 +105,14 @@ CHECKPOINT_SECONDS: Final = Metric(
     ("kind",),
     "seconds",
 )
+CHECKPOINT_CPU: Final = Metric(
+    "worker",
+    "counter",
+    "tidewatch_checkpoint_cpu_seconds",
+    "Processor time of commits; beside `process_cpu_seconds_total`, their share of all work.",
+    ("kind",),
+    "seconds",
+)
 CHECKPOINT_BYTES: Final = Metric(
     "worker", "counter", "tidewatch_checkpoint_bytes", "State written to the checkpoint topic.", (), "bytes"
 )
@@ -485,6 +493,8 @@ What each part exposes to Prometheus. The page is generated: `python -m schemas.
 
 Labels are bounded, and counters with bounded labels start at 0, so that the first error is a rise that a rate sees.
 The series of a partition go when it is no longer owned or no longer there. No label ever holds a record's key.
+
+A worker also exposes the `process_*` metrics of Prometheus's clients: its processor time, memory and open files.
 
 - {labels}
 - `outcome` of reports: `new`, `changed`, `repeated`, `retracted`, `unknown` (a retraction of none that is known),

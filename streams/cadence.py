@@ -16,7 +16,8 @@ class Cadence:
     Emission transactions begin ``emission_interval`` apart while there is output, and progress is noted every
     ``position_interval`` where there is none. State transactions come every ``state_interval``, or sooner once
     ``state_input_bytes`` have been read since the last, which bounds what a restore has to read again. All of them come less
-    often where their CPU time would exceed ``commit_cpu_share`` of the whole, or waiting for them half of the wall time.
+    often where their CPU time would exceed ``commit_cpu_share`` of a core, states taking at most half of that, or where waiting
+    for them would exceed half of the wall time.
     """
 
     def __init__(self, config: EngineConfig, partition: int) -> None:
@@ -25,11 +26,12 @@ class Cadence:
         self._stagger = 0.5 + 0.5 * (partition % 8) / 8
         self._emission = self._position = self._state = self._earliest_state = 0.0
         self._cpu = self._wall = 0.0
+        self._state_began = self._state_share = 0.0
         self._input_bytes = 0
 
     def begin(self, now: float) -> None:
         """Start anew, after a restore."""
-        self._emission = self._position = self._earliest_state = now
+        self._emission = self._position = self._earliest_state = self._state_began = now
         self._state = now + self._config.state_interval * self._stagger
         self._input_bytes = 0
 
@@ -70,13 +72,15 @@ class Cadence:
         """Note a commit that began at ``started`` and took ``cpu`` seconds of processor, and plan the next ones."""
         config, wall = self._config, now - started
         if with_state:
-            dear = max(cpu / config.commit_cpu_share, wall / WALL_SHARE)
+            dear = max(cpu / (config.commit_cpu_share / 2), wall / WALL_SHARE)
+            self._state_share = cpu / max(started - self._state_began, dear)
+            self._state_began = started
             self._earliest_state = started + dear
             self._state = started + max(config.state_interval, dear)
             self._input_bytes = 0
         else:
             self._cpu += SMOOTHING * (cpu - self._cpu)
             self._wall += SMOOTHING * (wall - self._wall)
-        dear = max(self._cpu / config.commit_cpu_share, self._wall / WALL_SHARE)
+        dear = max(self._cpu / (config.commit_cpu_share - self._state_share), self._wall / WALL_SHARE)
         self._emission = started + max(config.emission_interval, dear)
         self._position = started + config.position_interval

@@ -17,6 +17,7 @@ from schemas.metrics import (
     CANARY_AGE,
     CANARY_SENT,
     CHECKPOINT_BYTES,
+    CHECKPOINT_CPU,
     CHECKPOINT_SECONDS,
     DEAD,
     END_TO_END,
@@ -68,6 +69,7 @@ class Metrics:
         self.watermark = gauge(WATERMARK, registry)
         self.position = gauge(POSITION, registry)
         self.checkpoint_seconds = histogram(CHECKPOINT_SECONDS, registry)
+        self.checkpoint_cpu = counter(CHECKPOINT_CPU, registry)
         self.checkpoint_bytes = counter(CHECKPOINT_BYTES, registry)
         self.restore_seconds = histogram(RESTORE_SECONDS, registry)
         self.loop_lag = histogram(LOOP_LAG, registry)
@@ -122,9 +124,12 @@ class Metrics:
         known = stage if stage in get_args(Stage) else "process"
         self.errors.labels(known, _code(code)).inc()
 
-    def committed(self, kind: str, seconds: float, partition: int, positions: Mapping[str, int]) -> None:
-        """Record a commit: how long it took and the position of each source topic it led to."""
+    def committed(
+        self, kind: str, seconds: float, cpu: float, partition: int, positions: Mapping[str, int]
+    ) -> None:
+        """Record a commit: how long it took, ``cpu`` seconds of them at work, and the position of each source topic it led to."""
         self.checkpoint_seconds.labels(kind).observe(seconds)
+        self.checkpoint_cpu.labels(kind).inc(cpu)
         self.restored(partition, positions)
 
     def restored(self, partition: int, positions: Mapping[str, int]) -> None:
@@ -183,6 +188,7 @@ class Metrics:
             self.results.labels(kind)
         for checkpoint in get_args(Checkpoint):
             self.checkpoint_seconds.labels(checkpoint)
+            self.checkpoint_cpu.labels(checkpoint)
 
 
 def _code(code: str | None) -> str:

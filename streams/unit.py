@@ -476,7 +476,7 @@ class Unit(threading.Thread):
         cpu = time.thread_time() - cpu
         if self._pending and self._oldest_pending:
             self._metrics.end_to_end.observe(max(config.wall_clock() - self._oldest_pending, 0.0))
-        self._metrics.committed(kind, took, self.partition, positions)
+        self._metrics.committed(kind, took, cpu, self.partition, positions)
         self._canary.committed()
         let_go(self._pending)
         self._recoveries = 0

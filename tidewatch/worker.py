@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from pydantic import SecretStr
 
 from schemas.topics import RULES_TOPIC
@@ -56,6 +56,7 @@ def run_worker(
     stages = [stage for pipeline in pipelines for stage in stages_of(pipeline, partitions)]
     _say_unsealed(config, stages)
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     server, _ = start_http_server(metrics_port, addr=metrics_host, registry=registry)
     say(f"metrics on http://{metrics_host}:{server.server_port}/metrics")
     warm_up(stages)

@@ -79,15 +79,17 @@ def test_foreign_codes_do_not_make_new_series(registry: CollectorRegistry, metri
 
 
 def test_a_commit_records_time_and_positions(registry: CollectorRegistry, metrics: Metrics) -> None:
-    metrics.committed("state", 0.02, 1, {"t": 77})
+    metrics.committed("state", 0.02, 0.005, 1, {"t": 77})
     assert registry.get_sample_value("tidewatch_position", {"topic": "t", "partition": "1"}) == 77
     assert registry.get_sample_value("tidewatch_checkpoint_seconds_count", {"kind": "state"}) == 1
     assert registry.get_sample_value("tidewatch_checkpoint_seconds_count", {"kind": "emission"}) == 0
+    assert registry.get_sample_value("tidewatch_checkpoint_cpu_seconds_total", {"kind": "state"}) == 0.005
+    assert registry.get_sample_value("tidewatch_checkpoint_cpu_seconds_total", {"kind": "emission"}) == 0
 
 
 def test_series_of_a_partition_go_with_it(registry: CollectorRegistry, metrics: Metrics) -> None:
     for partition in (0, 1):
-        metrics.committed("emission", 0.01, partition, {"t": 5})
+        metrics.committed("emission", 0.01, 0.002, partition, {"t": 5})
     metrics.stopped(1)
     metrics.owned([0])
     assert registry.get_sample_value("tidewatch_position", {"topic": "t", "partition": "1"}) is None
