@@ -20,6 +20,8 @@ class Said:
     """What is read of a worker's metrics; ``longest_block`` is the bound of the bucket of the event loop's longest lag."""
 
     processed: float = 0.0
+    cpu_seconds: float = 0.0
+    commit_cpu_seconds: float = 0.0
     checkpoint_bytes: float = 0.0
     longest_block: float = 0.0
     restored: int = 0
@@ -46,6 +48,10 @@ def read(families: Iterable[Metric]) -> Said:
         match sample.name:
             case "tidewatch_events_processed_total":
                 said.processed = sample.value
+            case "process_cpu_seconds_total":
+                said.cpu_seconds = sample.value
+            case "tidewatch_checkpoint_cpu_seconds_total":
+                said.commit_cpu_seconds += sample.value
             case "tidewatch_checkpoint_bytes_total":
                 said.checkpoint_bytes = sample.value
             case "tidewatch_event_loop_lag_seconds_bucket":

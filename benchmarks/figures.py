@@ -12,7 +12,10 @@ from benchmarks.ledger import Entry, pairs
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """A system's figures. The rate is of the events by which the sizes differ, in the time by which the drains differ."""
+    """A system's figures. The rate is of the events by which the sizes differ, in the time by which the drains differ.
+
+    It is 0 where they differ by less than noise makes of them: then the sizes are too small for this machine.
+    """
 
     name: str
     version: str
@@ -43,7 +46,7 @@ def figures(name: str, version: str, rounds: Sequence[tuple[Drain, Drain]]) -> F
         round(more / seconds) if seconds > 0 else 0.0,
         round(cpu / more * 1e6, 3),
         round(max(drain.peak_mb for drain in large), 1),
-        not faults and seconds > 0,
+        not faults,
         small[0].events,
         large[0].events,
         round(median(d.seconds for d in small), 2),
@@ -76,7 +79,7 @@ def summary(entries: Sequence[Entry], scenario: str) -> dict[str, Figures]:
 def ratios(found: Mapping[str, Figures], of: str = "tidewatch") -> dict[str, dict[str, float]]:
     """Return by peer how many times its rate ours is, and our processor time as a share of its; only where both are right."""
     ours = found.get(of)
-    if ours is None or not ours.correct:
+    if ours is None or not ours.correct or not _measured(ours):
         return {}
     return {
         name: {
@@ -84,5 +87,9 @@ def ratios(found: Mapping[str, Figures], of: str = "tidewatch") -> dict[str, dic
             "cpu_s_per_million": round(ours.cpu_s_per_million / theirs.cpu_s_per_million, 3),
         }
         for name, theirs in found.items()
-        if name != of and theirs.correct and theirs.events_per_s > 0 and theirs.cpu_s_per_million > 0
+        if name != of and theirs.correct and _measured(theirs)
     }
+
+
+def _measured(each: Figures) -> bool:
+    return each.events_per_s > 0 and each.cpu_s_per_million > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from benchmarks.families import families
 from benchmarks.figures import ratios, summary
 from benchmarks.ledger import Ledger, Paced
 from benchmarks.rounds import Rounds
-from benchmarks.throughput import UnknownSystemError
+from benchmarks.throughput import UnknownSystemError, minutes
 
 SHARES = (0.5, 0.8)
 """Of the sustained rate, at which latency is measured."""
@@ -52,6 +52,9 @@ def measure(plan: FullPlan, ledger: Ledger, say: Say) -> dict[str, Any]:
         )
         for name in plan.scenarios or every
     }
+    say(
+        f"about {minutes(_seconds(plan, scenarios, ledger))} if nothing else is at work; once interrupted, it goes on there"
+    )
     for number in range(1, plan.rounds + 1):
         for rounds in scenarios.values():
             rounds.run([number])
@@ -60,6 +63,14 @@ def measure(plan: FullPlan, ledger: Ledger, say: Say) -> dict[str, Any]:
     return report(ledger) | {
         "skipped": {name: rounds.skipped for name, rounds in scenarios.items() if rounds.skipped}
     }
+
+
+def _seconds(plan: FullPlan, scenarios: Mapping[str, Rounds], ledger: Ledger) -> float:
+    drains = sum(rounds.seconds([n]) for rounds in scenarios.values() for n in range(1, plan.rounds + 1))
+    if not plan.latency_seconds:
+        return drains
+    paced = len(SHARES) - len(ledger.paced)
+    return drains + paced * (latency.STARTED + latency.Pace().warm_up + plan.latency_seconds)
 
 
 def report(ledger: Ledger) -> dict[str, Any]:
@@ -79,7 +90,7 @@ def report(ledger: Ledger) -> dict[str, Any]:
 
 def _latency(plan: FullPlan, ledger: Ledger, say: Say) -> None:
     ours = summary(ledger.drains, "plain").get("tidewatch")
-    if ours is None or not ours.correct:
+    if ours is None or not ours.correct or not ours.events_per_s:
         say("latency is left out: the sustained rate, of which it takes shares, is not known")
         return
     done = {paced.share for paced in ledger.paced}

@@ -5,30 +5,36 @@ So an event that waits because the sender or Kafka is behind counts as late, not
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+import psutil
+from confluent_kafka import Consumer, Message, TopicPartition
 from numpy.typing import NDArray
 
+from benchmarks.asked import Said, asked
 from benchmarks.drain import ENDINGS, Bench, Say
 from benchmarks.peers import latency_worker
 from benchmarks.place import bench, machine
 from benchmarks.processes import started, usage
-from benchmarks.sender import NAME_SIZE, Sender
+from benchmarks.readings import NAME_SIZE, Line, Readings, SendError, line
 from schemas.partitioning import partition_of
 
 PARTITIONS = 4
 HOT = 0
 SENSORS = 250  # on each partition
+STARTED = 20.0
+"""Seconds, about, until broker and worker are there and have gone again."""
 TICK = 0.005
+AT_ONCE = 8_000  # readings at most, where the sender is behind
+Probes = dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Pace:
     seconds: float = 30.0
     hot: float = 0.7
     probes: int = 40
-    warm_up: float = 5.0
+    warm_up: float = 15.0
 
 
 class Found(msgspec.Struct):
@@ -68,63 +74,90 @@ def measure(pace: Pace, say: Say) -> dict[str, Any]:
             seen, stop = Seen(), threading.Event()
             reader = threading.Thread(target=_read, args=(place, source, seen, stop), daemon=True)
             reader.start()
-            settings = {"linger.ms": 2, "queue.buffering.max.messages": 2_000_000}
-            with closing(Sender({"bootstrap.servers": place.bootstrap, **settings}, source)) as sender:
-                _await_worker(sender, seen)
-                idle = usage(process).cpu_seconds
-                say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
-                begun, sent = send(sender, pace)
-            _wait(lambda: sent.keys() <= seen.alerts.keys())
-            stop.set()
-            reader.join(10)
-            cpu = usage(process).cpu_seconds - idle
+            try:
+                begun, sent, cpu = asyncio.run(_run(place.bootstrap, source, pace, seen, process, say))
+            finally:
+                stop.set()
+                reader.join(10)
+            commits = _commits(asked(place.directory / "log"))
     return report(pace, begun, sent, seen) | {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "worker_cpu_share": round(cpu / (pace.warm_up + pace.seconds), 3),
+        "commits_share_of_worker_cpu": commits,
     }
 
 
-def _await_worker(sender: Sender, seen: Seen) -> None:
+def _commits(said: Said | None) -> float | None:
+    """Return what part of a worker's processor time its commits took, its start included."""
+    return None if said is None else round(said.commit_cpu_seconds / said.cpu_seconds, 3)
+
+
+async def _run(
+    bootstrap: str, source: str, pace: Pace, seen: Seen, process: psutil.Process, say: Say
+) -> tuple[float, Probes, float]:
+    """Send all events and wait for their alerts; return when sending began, the probes, and the worker's CPU seconds."""
+    async with line(bootstrap, source) as wire:
+        await _await_worker(wire, seen)
+        idle = usage(process).cpu_seconds
+        say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
+        begun, sent = await send(wire, pace)
+        cpu = usage(process).cpu_seconds - idle
+        await _wait(lambda: sent.keys() <= seen.alerts.keys())
+    return begun, sent, cpu
+
+
+async def _await_worker(wire: Line, seen: Seen) -> None:
     """Return when an event on every partition has come back as an alert: what a worker's start takes is not latency."""
     names = [f"ready-{partition:06d}" for partition in range(PARTITIONS)]
-    now, partitions = np.full(PARTITIONS, int(time.time() * 1000)), np.arange(PARTITIONS)
-    sender.send(_letters(names), np.full(PARTITIONS, 990), now, partitions)
-    sender.flush(30)
-    _wait(lambda: seen.alerts.keys() >= set(names), 180.0)
+    times, partitions = np.full(PARTITIONS, int(time.time() * 1000)), np.arange(PARTITIONS, dtype=np.int8)
+    ready = Readings(_letters(names), np.ones(PARTITIONS, np.bool_), times, partitions)
+    while not await _taken(wire, ready):  # of new topics a broker may know before it leads them
+        await asyncio.sleep(0.1)
+    await _wait(lambda: seen.alerts.keys() >= set(names), 180.0)
 
 
-def _wait(done: Callable[[], bool], limit: float = 60.0) -> None:
+async def _taken(wire: Line, readings: Readings) -> bool:
+    try:
+        await wire.send(readings)
+        await wire.flush()
+    except SendError:
+        return False
+    return True
+
+
+async def _wait(done: Callable[[], bool], limit: float = 60.0) -> None:
     """Wait until all has come, or what has not by then never will."""
     deadline = time.monotonic() + limit
     while not done() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)  # windows that the last events closed
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.0)  # windows that the last events closed
 
 
-def send(sender: Sender, pace: Pace) -> tuple[float, dict[str, tuple[int, int]]]:
+async def send(wire: Line, pace: Pace) -> tuple[float, Probes]:
     """Send on schedule; return when it began, in ms, and (partition, intended time) of each probe."""
     names, chance = _names(), np.random.default_rng(1)
     every = max(pace.rate // pace.probes, 1)
-    probes: dict[str, tuple[int, int]] = {}
+    probes: Probes = {}
     total = int(pace.rate * (pace.warm_up + pace.seconds))
     begun, done = time.time(), 0
     while done < total:
-        number = np.arange(done, min(int((time.time() - begun) * pace.rate) + 1, total))
+        due = min(int((time.time() - begun) * pace.rate) + 1, done + AT_ONCE, total)
+        number = np.arange(done, due)
         times = ((begun + number / pace.rate) * 1000).astype(np.int64)
         hot, quiet = chance.random(len(number)) < pace.hot, chance.integers(1, PARTITIONS, len(number))
-        partition = np.where(hot, HOT, quiet)
+        partition = np.where(hot, HOT, quiet).astype(np.int8)
         name = names[partition, chance.integers(0, SENSORS, len(number))]
-        tenths = np.full(len(number), 200)
-        for i in np.flatnonzero(number % every == 0).tolist():
+        high = number % every == 0
+        for i in np.flatnonzero(high).tolist():
             probe = int(number[i]) // every
-            partition[i], tenths[i] = probe % PARTITIONS, 990
+            partition[i] = probe % PARTITIONS
             name[i] = _letters([_probe(probe)])
             probes[_probe(probe)] = (int(partition[i]), int(times[i]))
-        sender.send(name, tenths, times, partition)
-        done += len(number)
-        time.sleep(TICK)
-    sender.flush(30)
+        await wire.send(Readings(name, high, times, partition))
+        behind, done = due == done + AT_ONCE, due
+        await asyncio.sleep(0.0 if behind else TICK)
+    await wire.flush()
     return begun * 1000, probes
 
 
@@ -145,33 +178,42 @@ def _names() -> NDArray[np.uint8]:
 
 
 def _read(place: Bench, source: str, seen: Seen, stop: threading.Event) -> None:
+    """Note when alerts and results can be read. The broker answers as soon as there are some, so waiting long costs no time."""
     consumer = Consumer(
         {
             "bootstrap.servers": place.bootstrap,
             "group.id": "bench-latency",
             "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 5,
+            "fetch.wait.max.ms": 500,
             "enable.auto.commit": False,
         }
     )
     topics = [f"{source}.alert", f"{source}.out"]
     consumer.assign([TopicPartition(topic, p, 0) for topic in topics for p in range(PARTITIONS)])
-    decode = msgspec.json.Decoder(Found).decode
     while not stop.is_set():
-        for message in consumer.consume(500, 0.005):
-            if message.error() is not None:
-                continue
-            now = time.time() * 1000
-            found = decode(message.value() or b"")
-            if str(message.topic()).endswith(".alert"):
-                seen.alerts.setdefault(found.labels["sensor_id"], now)
-            else:
-                key = int(message.partition() or 0), found.end
-                seen.windows[key] = max(now, seen.windows.get(key, 0.0))
+        first = consumer.poll(0.2)
+        if first is None:
+            continue
+        now = time.time() * 1000
+        for message in (first, *consumer.consume(10_000, 0)):
+            if message.error() is None:
+                _see(message, now, seen)
     consumer.close()
 
 
-def report(pace: Pace, begun: float, probes: dict[str, tuple[int, int]], seen: Seen) -> dict[str, Any]:
+_found = msgspec.json.Decoder(Found).decode
+
+
+def _see(message: Message, now: float, seen: Seen) -> None:
+    found = _found(message.value() or b"")
+    if str(message.topic()).endswith(".alert"):
+        seen.alerts.setdefault(found.labels["sensor_id"], now)
+    else:
+        key = int(message.partition() or 0), found.end
+        seen.windows[key] = max(now, seen.windows.get(key, 0.0))
+
+
+def report(pace: Pace, begun: float, probes: Probes, seen: Seen) -> dict[str, Any]:
     """Return percentiles of the latencies after the warm-up; an alert that never came is counted as missing.
 
     A window is due when the event that is out-of-orderness past its end was meant to be sent; its last result counts.

@@ -33,10 +33,10 @@ def draw(ledger: Ledger, folder: Path) -> list[Path]:
 
 
 def _bars(systems: Mapping[str, Figures], number: Number, what: str, file: Path) -> Path:
-    """Draw a bar a system on a logarithmic axis; what is wrong is marked."""
-    figure = Figure(figsize=(8, 0.45 * len(systems) + 1.2), layout="constrained")
+    """Draw a bar a system on a logarithmic axis; what is wrong is marked, what noise has hidden left out."""
+    ordered = sorted((each for each in systems.values() if number(each) > 0), key=number)
+    figure = Figure(figsize=(8, 0.45 * len(ordered) + 1.2), layout="constrained")
     axes = figure.subplots()
-    ordered = sorted(systems.values(), key=number)
     bars = axes.barh(
         [f"{each.name}{'' if each.correct else ' (wrong)'}" for each in ordered],
         [number(each) for each in ordered],

@@ -17,6 +17,8 @@ from benchmarks.scenario import Answer, Scenario
 from benchmarks.system import System
 
 LEAST = 1_000
+LOADED = 200_000
+"""Records a second, about, that are made and written to a topic."""
 
 
 class Step(NamedTuple):
@@ -49,6 +51,12 @@ class Rounds:
             for size in (system.small, system.large)
         ]
         return [s for s in wanted if not self.ledger.has(self.name, s.system.name, s.round, s.events)]
+
+    def seconds(self, rounds: Sequence[int]) -> float:
+        """Return about how long what is still to be done in these rounds takes where nothing else is at work."""
+        steps = self.steps(rounds)
+        loads = {step.events for step in steps}
+        return sum(step.system.seconds(step.events) for step in steps) + sum(loads) / LOADED
 
     def run(self, rounds: Sequence[int]) -> None:
         """Do what is still to be done; a broker is started only if there is something.

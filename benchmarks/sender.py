@@ -17,9 +17,6 @@ from schemas.packed import Packed, address_of
 from schemas.partitioning import partition_of
 from streams.librdkafka import library_path
 
-NAME_SIZE = 12
-_TEMPLATE = b'{"sensor_id":"............","site":"x","quantity":"temperature","unit":"degC","value":00.0,"time":0000000000000}'
-_NAME_AT, _VALUE_AT, _TIME_AT = (_TEMPLATE.index(at) for at in (b"....", b"00.0", b"0000000000000"))
 _PRODUCER, _COPY, _EACH_ITS_PARTITION = 0, 0x2, 0x8
 _CAPACITY = 100_000  # librdkafka's default
 # rd_kafka_message_t, whose layout is part of librdkafka's interface.
@@ -69,31 +66,6 @@ class Sender:
         if not self._handle:
             raise SendError(reason.value.decode())
         self._topic = self._library.rd_kafka_topic_new(self._handle, topic.encode(), None)
-
-    def send(
-        self,
-        names: NDArray[np.uint8],
-        tenths: NDArray[np.int64],
-        times: NDArray[np.int64],
-        partitions: NDArray[np.int64],
-    ) -> None:
-        """Queue readings: names of shape (n, 12), values from 10 to 99.9 in tenths, times in ms since the epoch, partitions."""
-        n = len(times)
-        text = np.tile(np.frombuffer(_TEMPLATE, np.uint8), (n, 1))
-        text[:, _NAME_AT : _NAME_AT + NAME_SIZE] = names
-        for place, power in ((0, 100), (1, 10), (3, 1)):
-            text[:, _VALUE_AT + place] = 48 + tenths // power % 10
-        for place in range(13):
-            text[:, _TIME_AT + place] = 48 + times // 10 ** (12 - place) % 10
-        messages = np.zeros(n, _MESSAGE)
-        messages["partition"] = partitions
-        messages["value"] = address_of(text) + len(_TEMPLATE) * np.arange(n)
-        messages["value_size"] = len(_TEMPLATE)
-        messages["key"] = messages["value"] + _NAME_AT
-        messages["key_size"] = NAME_SIZE
-        taken = self._take(messages)
-        if taken != n:
-            raise SendError(f"the queue took {taken} of {n} records: it is full")
 
     def send_records(self, keys: Sequence[bytes], values: Sequence[bytes], partitions: int) -> None:
         """Queue records, each on the partition of its key by murmur2, once there is room for all of them."""

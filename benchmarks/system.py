@@ -36,7 +36,8 @@ class System:
     ``small`` and ``large`` are the events of the two sizes whose difference is measured. ``missing(say)`` says in a word why it
     cannot run here, or returns None after having fetched what it needs. ``sketch`` says whether results hold quantiles. A
     system is kept on one core while the broker has another, ``both`` lets it use the broker's as well. ``more`` are the endings
-    of further topics that each run needs, beside that of its results.
+    of further topics that each run needs, beside that of its results. A plan's length is told by ``start``, about how many seconds
+    it takes to start, and ``rate``, about how many events a second it drains, both seen with nothing else at work.
     """
 
     name: str
@@ -49,3 +50,9 @@ class System:
     sketch: bool = False
     both: bool = False
     more: tuple[str, ...] = ()
+    start: float = 6.0
+    rate: float = 300_000.0
+
+    def seconds(self, events: int) -> float:
+        """Return about how long a drain takes."""
+        return self.start + events / self.rate

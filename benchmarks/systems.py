@@ -41,6 +41,7 @@ def systems() -> dict[str, System]:
     return {system.name: system for system in every}
 
 
+More = Callable[[Run], list[str]]
 _result = msgspec.json.Decoder(Result).decode
 _summary = msgspec.json.Decoder(Summary).decode
 
@@ -54,7 +55,7 @@ def _tidewatch(name: str, workers: int) -> System:
 
     return System(
         name, partial(version, "tidewatch"), command, 2_000_000, 8_000_000, lambda value: _summary(value).result(),
-        _compiled, sketch=True, both=workers > 1,
+        _compiled, sketch=True, both=workers > 1, start=5.0, rate=600_000,
     )  # fmt: skip
 
 
@@ -67,7 +68,9 @@ def _faust() -> System:
     def command(run: Run) -> list[str]:
         return [*_module("benchmarks.peers.faust_plain"), *_where(run), str(run.records), run.name]
 
-    return System("faust", partial(version, "faust-streaming"), command, 20_000, 100_000, _result)
+    return System(
+        "faust", partial(version, "faust-streaming"), command, 20_000, 100_000, _result, start=4.0, rate=7_000
+    )
 
 
 def _module(name: str) -> list[str]:
@@ -83,21 +86,21 @@ def _where(run: Run) -> list[str]:
 
 def _quix() -> System:
     return _apart(
-        QUIX, "quixstreams", "quix_plain.py", lambda run: [run.name, str(run.scratch)], 100_000, 300_000
-    )
+        QUIX, "quixstreams", "quix_plain.py", lambda run: [run.name, str(run.scratch)], 100_000, 300_000, 20_000
+    )  # fmt: skip
 
 
 def _bytewax() -> System:
-    return _apart(BYTEWAX, "bytewax", "bytewax_plain.py", lambda _: [], 300_000, 2_000_000)
+    return _apart(BYTEWAX, "bytewax", "bytewax_plain.py", lambda _: [], 300_000, 1_500_000, 110_000)
 
 
 def _pathway() -> System:
-    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 300_000, 2_000_000)
+    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 300_000, 1_000_000, 65_000)
 
 
 def _apart(
-    environment: Environment, package: str, program: str, more: Callable[[Run], list[str]], small: int, large: int
-) -> System:  # fmt: skip
+    environment: Environment, package: str, program: str, more: More, small: int, large: int, rate: float
+) -> System:
     def command(run: Run) -> list[str]:
         interpreter = environment.python(lambda _: None)
         return [str(interpreter), str(PEERS / program), *_where(run), *more(run)]
@@ -110,8 +113,8 @@ def _apart(
         return None
 
     return System(
-        environment.name, partial(environment.version, package), command, small, large, _result, missing
-    )
+        environment.name, partial(environment.version, package), command, small, large, _result, missing, rate=rate
+    )  # fmt: skip
 
 
 # --- Java
@@ -131,7 +134,7 @@ def _kafka_streams(guarantee: str) -> System:
         return reason
 
     name = "kafka-streams" if guarantee == "at_least_once" else "kafka-streams-eos"
-    return System(name, lambda: KAFKA_STREAMS, command, 1_000_000, 2_000_000, _result, missing)
+    return System(name, lambda: KAFKA_STREAMS, command, 1_000_000, 2_000_000, _result, missing, rate=100_000)
 
 
 class _FlinkWindow(msgspec.Struct, frozen=True):

@@ -112,11 +112,12 @@ class Theodolite:
         newest = self._time // shape.hop_ms * shape.hop_ms
         hour = self._time // HOUR_MS % 24 if shape.hourly else np.zeros(self.events, np.int64)
         parts = [newest - shape.hop_ms * back for back in range(shape.size_ms // shape.hop_ms)]
-        keys = np.concatenate([np.stack([self._sensor, hour, start]) for start in parts], axis=1)
-        value = np.tile(self._value, len(parts))
-        groups, inverse, counts = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
-        sums = np.bincount(inverse.reshape(-1), value)
-        rows = zip(*groups.tolist(), counts.tolist(), sums.tolist(), strict=True)
+        place, oldest = self._sensor * 24 + hour, int(parts[-1][0])
+        keys = np.concatenate([place << 40 | start - oldest for start in parts])
+        groups, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        sums = np.bincount(inverse, np.tile(self._value, len(parts)))
+        places, starts = groups >> 40, (groups & (1 << 40) - 1) + oldest
+        rows = zip(*(c.tolist() for c in (places // 24, places % 24, starts, counts, sums)), strict=True)
         return Rows(
             [(_name(sensor), hour, start, count, total) for sensor, hour, start, count, total in rows], CLOSER
         )

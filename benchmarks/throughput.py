@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +50,12 @@ class UnknownSystemError(Exception):
     """A name that is no system's and no scenario's."""
 
 
+def minutes(seconds: float) -> str:
+    """Return a length of time in words, rounded up."""
+    whole = math.ceil(seconds / 60)
+    return f"{whole} minute{'s' if whole != 1 else ''}"
+
+
 def chosen(names: Sequence[str], scenario: str, family: Family) -> list[System]:
     """Return a scenario's systems of these names; for none those that are quick enough, of other scenarios all.
 
@@ -71,7 +78,9 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
     rounds = Rounds(
         plan.scenario, family, chosen(plan.names, plan.scenario, family), ledger, say, plan.scale, plan.limit
     )
-    rounds.run(range(1, plan.rounds + 1))
+    every = range(1, plan.rounds + 1)
+    say(f"about {minutes(rounds.seconds(every))} if nothing else is at work")
+    rounds.run(every)
     found = summary(ledger.drains, plan.scenario)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -36,7 +36,8 @@ def test_one_wrong_drain_makes_a_system_wrong() -> None:
 def test_noise_larger_than_the_difference_is_no_rate() -> None:
     found = figures("x", "1", [(_drain(1_000, 5.0, 2.0), _drain(3_000, 4.9, 3.0))])
     assert found.events_per_s == 0
-    assert not found.correct
+    assert found.correct
+    assert ratios({"tidewatch": found, "y": figures("y", "1", [(_drain(0, 0, 0), _drain(9, 2, 1))])}) == {}
 
 
 def test_ratios_compare_what_is_right_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from benchmarks.full import FullPlan, report
 from benchmarks.ledger import Entry, Ledger, LedgerError, Paced, pairs
 from benchmarks.oracle import Plain
 from benchmarks.pictures import draw
-from benchmarks.rounds import Rounds
+from benchmarks.rounds import LOADED, Rounds
 from benchmarks.system import System
-from benchmarks.throughput import UnknownSystemError
+from benchmarks.throughput import UnknownSystemError, chosen
 
 
 def entry(system: str, number: int, events: int, seconds: float, scenario: str = "plain") -> Entry:
@@ -146,6 +147,25 @@ def test_latency_is_measured_once_at_each_share_of_the_sustained_rate(
     assert [paced["share"] for paced in report(ledger)["latency"]] == [0.5, 0.8]
 
 
+def test_the_usual_benchmark_fits_a_quarter_of_an_hour() -> None:
+    plain = families()["plain"]
+    made = Rounds("plain", plain, chosen((), "plain", plain), Ledger(), say)
+    assert 600 < made.seconds(range(1, 4)) < 900
+
+
+def test_a_plan_says_how_long_it_takes_and_less_where_it_goes_on() -> None:
+    family = Family(lambda events: Plain(events, 10, 10), dict)
+    one = replace(system("a"), start=5.0, rate=100.0)
+    ledger = Ledger()
+    made = Rounds("plain", family, [one], ledger, say)
+    assert made.seconds([1, 2]) == pytest.approx(2 * (5 + 10 + 5 + 20) + 3_000 / LOADED)
+    ledger.append(entry("a", 1, 1_000, 1.0))
+    assert made.seconds([1]) == pytest.approx(25 + 2_000 / LOADED)
+    said: list[str] = []
+    full.measure(FullPlan(["plain"], ["nobody"]), Ledger(), said.append)
+    assert said[0] == "about 3 minutes if nothing else is at work; once interrupted, it goes on there"
+
+
 def test_an_unknown_scenario_is_refused() -> None:
     with pytest.raises(UnknownSystemError, match="no scenario q3; there are plain"):
         full.measure(FullPlan(["q3"]), Ledger(), say)
@@ -156,6 +176,7 @@ def test_pictures_show_each_system_and_are_the_same_again(tmp_path: Path) -> Non
     for scenario, name, seconds in (
         ("plain", "tidewatch", 1.0),
         ("plain", "slow", 9.0),
+        ("plain", "hidden", -0.1),
         ("nexmark-q5", "flink", 2.0),
     ):
         ledger.append(entry(name, 1, 0, 0.5, scenario))
@@ -164,6 +185,7 @@ def test_pictures_show_each_system_and_are_the_same_again(tmp_path: Path) -> Non
     assert [file.name for file in files] == ["throughput.svg", "cpu.svg", "scenarios.svg"]
     text = files[0].read_text()
     assert "slow" in text
+    assert "hidden" not in text
     assert "100k" in text
     assert "11k" in text
     assert "nexmark-q5" in files[2].read_text()

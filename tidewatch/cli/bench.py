@@ -266,7 +266,7 @@ def _show(report: dict) -> None:  # type: ignore[type-arg]
         table.add_row(
             system["name"],
             system["version"],
-            f"{system['events_per_s']:,.0f}",
+            f"{system['events_per_s']:,.0f}" if system["events_per_s"] else "too few events",
             f"{system['cpu_s_per_million']:.2f}",
             f"{system['peak_mb']:.0f}",
             _number(system["checkpoint_bytes_per_event"]),
