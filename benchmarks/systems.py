@@ -95,7 +95,7 @@ def _bytewax() -> System:
 
 
 def _pathway() -> System:
-    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 300_000, 1_000_000, 65_000)
+    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 300_000, 800_000, 45_000)
 
 
 def _apart(

@@ -38,3 +38,4 @@ def test_a_short_run_sees_every_alert_and_windows() -> None:
     assert found["alerts_missing"] == 0
     assert found["alerts_ms"]["count"] >= 50
     assert found["windows_ms"]["count"] > 0
+    assert 0 < found["commits_share_of_worker_cpu"] < 1

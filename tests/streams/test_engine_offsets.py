@@ -55,6 +55,7 @@ def move(case: CountingCase, offset: int) -> None:
         group.close()
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 def test_group_offsets_are_the_committed_positions_and_decide_nothing(
     case: CountingCase, tmp_path: Path
