@@ -48,7 +48,11 @@ class Progress(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, array_like=True):
-    """A complete state: which transaction wrote the valid version of each block, at which positions."""
+    """A complete state: which transaction wrote the valid version of each block, at which positions.
+
+    ``base`` and ``deltas`` are the bytes of the last state that was written whole and of all that was written since, in so many
+    ``transactions``, so that a restored task knows when to write everything anew. A base of 0 bytes is none to go on from.
+    """
 
     version: int
     signature: str
@@ -56,23 +60,33 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
     positions: dict[str, int]
     watermarks: dict[str, int]
     blocks: dict[str, int]
+    base: int = 0
+    deltas: int = 0
+    transactions: int = 0
 
 
 @dataclass(slots=True)
 class Restored:
-    """What a checkpoint partition says: state at the manifest, committed outputs up to ``progress``."""
+    """What a checkpoint partition says: state at the manifest, committed outputs up to ``progress``.
+
+    Nothing before offset ``begins``, where the transaction of the newest base begins, is needed; the log began at ``low``.
+    """
 
     manifest: Manifest | None = None
     progress: Progress | None = None
     controls: list[Control] = field(default_factory=list)
     blocks: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    begins: int = 0
+    low: int = field(default=0, compare=False)
+    _progress_at: int = field(default=0, compare=False)
 
-    def take(self, key: bytes, value: bytes) -> None:
+    def take(self, key: bytes, value: bytes, offset: int = 0) -> None:
         """Take the next record of the partition."""
         kind = key[:1]
         if kind == PROGRESS:
             self.progress = decode_progress(value)
             self.controls.extend(self.progress.controls)
+            self._progress_at = offset
         elif kind == BLOCK:
             self.blocks[key[9:].decode(), int.from_bytes(key[1:9], "big")] = value
         elif kind == MANIFEST:
@@ -82,6 +96,11 @@ class Restored:
                 entry: self.blocks[entry] for entry in manifest.blocks.items() if entry in self.blocks
             }
             self.controls = []  # those before the manifest are in its state
+            latest = self.progress.transaction if self.progress is not None else None
+            if all(transaction == latest for transaction in manifest.blocks.values()):
+                self.begins = (
+                    self._progress_at
+                )  # each transaction's part of the checkpoint begins with its progress
 
     @property
     def missing(self) -> list[str]:
@@ -141,7 +160,10 @@ def part_name(name: str, part: int) -> str:
 
 @dataclass(slots=True)
 class StateLedger:
-    """Keeps which transaction wrote each live block, and when the deltas have outgrown their base."""
+    """Keeps which transaction wrote each live block, and when the deltas have outgrown their base.
+
+    ``records`` counts the transactions since the base, each of which left a record to read.
+    """
 
     live: dict[str, int] = field(default_factory=dict)
     base_bytes: int = 0
@@ -149,10 +171,18 @@ class StateLedger:
     has_base: bool = False
     records: int = 0
 
+    @classmethod
+    def of(cls, manifest: Manifest | None) -> StateLedger:
+        """Go on from the newest manifest: with what has changed since, if it stands on a base."""
+        if manifest is None or not manifest.base:
+            return cls()
+        return cls(dict(manifest.blocks), manifest.base, manifest.deltas, True, manifest.transactions)
+
     def wants_base(self, factor: float) -> bool:
         """Say whether the next state transaction should write everything."""
         outgrown = self.delta_bytes > factor * self.base_bytes + (1 << 20)
-        return not self.has_base or outgrown or self.records > 5_000
+        # A large base is dearer to write than many small records are to read.
+        return not self.has_base or outgrown or self.records > 5_000 + self.base_bytes // 10_000
 
     def plan(self, changes: Mapping[str, Blocks], transaction: int, *, full: bool) -> dict[str, int]:
         """Return the live blocks once ``changes`` (by topic) are written by ``transaction``."""
@@ -166,13 +196,14 @@ class StateLedger:
                     live[entry] = transaction
         return live
 
+    def sizes(self, size: int, *, full: bool) -> tuple[int, int, int]:
+        """Return the bytes of the base, of the deltas and their number once ``size`` bytes are written."""
+        return (size, 0, 0) if full else (self.base_bytes, self.delta_bytes + size, self.records)
+
     def written(self, live: dict[str, int], size: int, *, full: bool) -> None:
         """Note a committed state transaction of ``size`` bytes."""
-        self.live = live
-        if full:
-            self.base_bytes, self.delta_bytes, self.has_base, self.records = size, 0, True, 0
-        else:
-            self.delta_bytes += size
+        self.base_bytes, self.delta_bytes, self.records = self.sizes(size, full=full)
+        self.live, self.has_base = live, True
 
 
 def _drop(live: dict[str, int], entry: str) -> None:
@@ -216,13 +247,15 @@ def read_checkpoint(
     end, restored, begin = readable.high, Restored(), OFFSET_BEGINNING
     if warm is not None and readable.low <= warm.next <= end:
         restored, begin = warm.restored, warm.next
+    restored.low = readable.low
     try:
         consumer.assign([TopicPartition(topic, partition, begin)])
         while keep_trying():
             for message in consumer.consume(1_000, 0.1):
                 error = message.error()
-                if error is None and int(message.offset() or 0) < end:
-                    restored.take(message.key() or b"", message.value() or b"")
+                offset = int(message.offset() or 0)
+                if error is None and offset < end:
+                    restored.take(message.key() or b"", message.value() or b"", offset)
                 elif error is None or error.code() == KafkaError._PARTITION_EOF:
                     if restored.missing and begin != OFFSET_BEGINNING:
                         return read_checkpoint(connection, topic, partition, keep_trying)

@@ -125,7 +125,7 @@ class Copies(threading.Thread):
         if message.error() is not None or warm is None or offset < warm.next:
             return
         try:
-            warm.restored.take(message.key() or b"", message.value() or b"")
+            warm.restored.take(message.key() or b"", message.value() or b"", offset)
         except IncompatibleCheckpointError as error:
             log.warning("no copy of partition %d: %s", partition, error)
             self._give_up(partition)

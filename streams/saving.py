@@ -8,7 +8,7 @@ import msgspec
 from confluent_kafka import KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streams.checkpoint import FORMAT, MANIFEST, Manifest, StateLedger, block_key, part_name
+from streams.checkpoint import FORMAT, MANIFEST, Manifest, Restored, StateLedger, block_key, part_name
 from streams.config import EngineConfig, Stage
 from streams.runner import StageRunner, signature_of
 from streams.seals import place_of
@@ -22,8 +22,8 @@ class StateSaver:
     """Plan the state transactions of one partition.
 
     Each writes the blocks that changed since the last one, of at most 512 kB, and a manifest that names every live block. Once the
-    deltas have outgrown their base, everything is written anew and what lies before is deleted from the log. State about
-    patients is sealed where the worker has keys.
+    deltas have outgrown their base, everything is written anew and what lies before is deleted from the log. Whoever takes the
+    state over goes on with deltas. State about patients is sealed where the worker has keys.
     """
 
     def __init__(
@@ -44,6 +44,12 @@ class StateSaver:
         self._planned: tuple[dict[str, int], int, bool] = ({}, 0, False)
         self._first_offset: int | None = None
 
+    def begin(self, restored: Restored, *, anew: bool) -> None:
+        """Go on from a checkpoint that the tasks were built from; the next state is a base where it must be written ``anew``."""
+        self.ledger = StateLedger() if anew else StateLedger.of(restored.manifest)
+        if self.ledger.has_base and restored.low < restored.begins:
+            self._forget_before(restored.begins)  # its writer died before it could
+
     def records(
         self, runners: Mapping[str, StageRunner], transaction: int, positions: dict[str, int]
     ) -> Iterator[Record]:
@@ -62,7 +68,8 @@ class StateSaver:
                     yield Record(topic_of_state, self._partition, key, data)
                     size += len(data)
         watermarks = {topic: runner.task.watermark for topic, runner in runners.items()}
-        manifest = Manifest(FORMAT, self._signature, self._partitions, positions, watermarks, live)
+        sizes = self.ledger.sizes(size, full=full)
+        manifest = Manifest(FORMAT, self._signature, self._partitions, positions, watermarks, live, *sizes)
         yield Record(topic_of_state, self._partition, MANIFEST, msgspec.msgpack.encode(manifest))
         self._planned, self._first_offset = (live, size, full), None
 

@@ -52,7 +52,10 @@ class Task(Protocol):
         """Move the watermark because the partition was idle, as if just before the record at ``position``."""
 
     def snapshot(self, *, full: bool) -> Blocks:
-        """Return the state as named blocks of at most 512 kB: all of them, or those changed since the last call (None: gone)."""
+        """Return the state as named blocks of at most 512 kB: all of them, or those changed since the last call (None: gone).
+
+        What ``restore`` took over counts as a call: from there on, changes to it are enough.
+        """
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""

@@ -221,10 +221,11 @@ class Unit(threading.Thread):
         if manifest is not None:
             check_compatible(manifest, self._stages, self._partitions, self._config.app_id)
         private = {stage.topic for stage in self._stages if stage.private}
-        if unseal(restored, self.partition, private, self._config.seals):
+        stale = unseal(restored, self.partition, private, self._config.seals)
+        if stale:
             self._dirty = True  # the next state is a base, sealed by the newest key; what lies before it goes
         self._transaction = 0 if progress is None else progress.transaction
-        self._saver.ledger = StateLedger()
+        self._saver.begin(restored, anew=stale)
         self._runners = {
             stage.topic: StageRunner.restored(stage, self.partition, restored, BIG_BANG)
             for stage in self._stages

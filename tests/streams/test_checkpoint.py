@@ -84,6 +84,44 @@ def test_a_new_base_is_due_when_the_deltas_have_outgrown_the_old_one() -> None:
     assert ledger.live == {"t\0a": 1, "t\0b": 2}
 
 
+def test_who_restores_a_state_goes_on_with_changes_to_it() -> None:
+    """The next base is due when it would have been for the one who wrote the state."""
+    ledger = StateLedger()
+    ledger.written(ledger.plan({"t": {"a": b"x"}}, 1, full=True), 1 << 20, full=True)
+    live = ledger.plan({"t": {"b": b"x"}}, 2, full=False)
+    said = Manifest(FORMAT, "s", 4, {}, {}, live, *ledger.sizes(2 << 20, full=False))
+    ledger.written(live, 2 << 20, full=False)
+    heir = StateLedger.of(said)
+    assert heir == ledger
+    assert not heir.wants_base(2.0)
+    heir.written(heir.plan({"t": {"b": b"y"}}, 3, full=False), 2 << 20, full=False)
+    assert heir.wants_base(2.0)
+    assert heir.live == {"t\0a": 1, "t\0b": 3}
+
+
+def test_a_manifest_of_an_earlier_version_asks_for_a_new_base() -> None:
+    restored = Restored()
+    restored.take(MANIFEST, msgspec.msgpack.encode([FORMAT, "s", 4, {"t": 1}, {"t": 0}, {"t\0a": 1}]))
+    assert StateLedger.of(restored.manifest).wants_base(2.0)
+
+
+def test_the_newest_base_begins_with_its_progress() -> None:
+    log = [
+        progress(1, 10), (block_key("t", "a", 1), b"a1"), (MANIFEST, manifest(10, {"t\0a": 1})),
+        progress(2, 20), (block_key("t", "a", 2), b"a2"), (MANIFEST, manifest(20, {"t\0a": 2})),
+        progress(3, 30), (block_key("t", "b", 3), b"b3"), (MANIFEST, manifest(30, {"t\0a": 2, "t\0b": 3})),
+        progress(4, 30), (MANIFEST, manifest(30, {"t\0a": 2, "t\0b": 3})),
+    ]  # fmt: skip
+    restored = Restored()
+    for offset, (key, value) in enumerate(log, 100):
+        restored.take(key, value, offset)
+    assert restored.begins == 103
+    again = Restored()
+    for offset, (key, value) in enumerate(log[3:], 103):
+        again.take(key, value, offset)
+    assert again == restored
+
+
 def test_a_block_that_is_gone_leaves_the_manifest() -> None:
     ledger = StateLedger()
     ledger.written(ledger.plan({"t": {"a": b"x", "b": b"y"}}, 1, full=True), 2, full=True)

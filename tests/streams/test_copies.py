@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from streams.checkpoint import (
     MANIFEST,
     Manifest,
     Progress,
+    StateLedger,
     Warm,
     block_key,
     progress_record,
@@ -23,6 +25,8 @@ from streams.checkpoint import (
 )
 from streams.config import EngineConfig
 from streams.copies import Copies
+from streams.positions import log_range
+from streams.saving import StateSaver
 from tests.streams.harness import PATIENCE, eventually
 
 Entry = tuple[bytes, bytes]
@@ -32,10 +36,9 @@ def progress(transaction: int) -> Entry:
     return progress_record(Progress("me", transaction, {"t": 10 * transaction}, []))
 
 
-def manifest(transaction: int, blocks: dict[str, int]) -> Entry:
-    said = Manifest(
-        FORMAT, "s", 1, {"t": 10 * transaction}, {"t": 0}, {f"t\0{n}": at for n, at in blocks.items()}
-    )
+def manifest(transaction: int, blocks: dict[str, int], base: int = 0) -> Entry:
+    live = {f"t\0{n}": at for n, at in blocks.items()}
+    said = Manifest(FORMAT, "s", 1, {"t": 10 * transaction}, {"t": 0}, live, base)
     return MANIFEST, msgspec.msgpack.encode(said)
 
 
@@ -146,3 +149,20 @@ def test_a_copy_forgets_blocks_that_no_manifest_lists_any_more(log: Log, copies:
     warm = copies.take(0)
     assert warm is not None
     assert len(warm.restored.blocks) == 2
+
+
+@pytest.mark.kafka
+def test_what_lies_before_a_base_goes_even_if_its_writer_died_before_it_could_delete_it(log: Log) -> None:
+    log.append([*BASE, *DELTA, *NEW_BASE])
+    saver = StateSaver(log.config, [], 0, 1, StateLedger())
+    saver.begin(log.read(), anew=False)
+    readable = partial(log_range, log.config.connection, log.config.checkpoint_topic, 0)
+    assert readable().low == 0, "this manifest names no base to go on from"
+    begins = len(BASE) + len(DELTA) + len(NEW_BASE)
+    log.append(
+        [progress(5), block("a", 5), manifest(5, {"a": 5}, 1_000), progress(6), manifest(6, {"a": 5}, 1_000)]
+    )
+    saver.begin(log.read(), anew=False)
+    eventually(lambda: readable().low == begins, "nothing is deleted")
+    assert not saver.ledger.wants_base(2.0)
+    assert log.read().state("t") == {"a": b"5" * 1_000}

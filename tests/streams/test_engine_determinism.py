@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from schemas.columns import RawBatch
 from schemas.event_types import SENSOR_READING
 from streams import saving
 from streams.checkpoint import Progress, Restored, StateLedger, progress_record
-from streams.config import EngineConfig
+from streams.config import EngineConfig, Stage
 from streams.pipeline import Pipeline, Tumbling
 from streams.rules.silence import Silence
 from streams.rules.threshold import Threshold
@@ -62,14 +62,17 @@ class Log:
     records: list[tuple[bytes, bytes]] = field(default_factory=list)
     outputs: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     transaction: int = 0
+    stage: Stage = STAGE
 
     def restore(self) -> tuple[StageRunner, StateSaver]:
         restored = Restored()
         for key, value in self.records:
             restored.take(key, value)
         assert not restored.missing
-        runner = StageRunner.restored(STAGE, 0, restored, 0)
-        return runner, StateSaver(CONFIG, [STAGE], 0, 1, StateLedger())
+        runner = StageRunner.restored(self.stage, 0, restored, 0)
+        saver = StateSaver(CONFIG, [self.stage], 0, 1, StateLedger())
+        saver.begin(restored, anew=False)
+        return runner, saver
 
     def commit(
         self, runner: StageRunner, saver: StateSaver, outputs: list[Output], *, with_state: bool
@@ -144,6 +147,24 @@ def test_an_idle_timeout_is_replayed_where_it_took_effect(
     for output in outputs:
         whole[output.kind].append((output.key, output.value, output.headers))
     assert disturbed(values, [(at, watermark)], data).outputs == whole
+
+
+def test_the_first_state_after_a_restore_is_what_has_changed() -> None:
+    log = Log(stage=stage_of(replace(PIPELINE, rules=())))
+    runner, saver = log.restore()
+    values = [record(sensor, 0, 1.0) for sensor in range(5_000)]
+    runner.take(batch(values, 0, 5_000))
+    log.commit(runner, saver, [], with_state=True)
+    base = sum(len(value) for _, value in log.records)
+    for more in range(3):
+        runner, saver = log.restore()
+        before = len(log.records)
+        values.append(record(7, more, 2.0))
+        runner.take(batch(values, 5_000 + more, 5_001 + more))
+        log.commit(runner, saver, [], with_state=True)
+        assert sum(len(value) for _, value in log.records[before:]) < base / 100
+    again, _ = log.restore()
+    assert again.snapshot(full=True) == runner.snapshot(full=True)
 
 
 def test_a_large_block_is_split_and_joined() -> None:
