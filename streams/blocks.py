@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import msgspec
 
@@ -54,6 +55,7 @@ class Runs:
     def since(self, saved: Mapping[str, Saved], alive: Iterable[str], *, full: bool) -> Blocks:
         """Return the blocks to write (None: gone) for what was saved; only entries that are ``alive`` are kept."""
         blocks: Blocks = {}
+        before = self._entries
         if full:
             self._entries = {}
         for name in self._entries.keys() - set(alive):
@@ -64,7 +66,9 @@ class Runs:
                 blocks |= dict.fromkeys(entry.blocks)
                 entry = None
             if entry is None:
-                entry = self._entries[name] = _Entry(f"{self._kind}/{name}")
+                # Numbers go on, so that who follows can tell an entry that begins anew.
+                following = before[name].next if name in before else 0
+                entry = self._entries[name] = _Entry(f"{self._kind}/{name}", next=following)
             for part in what.parts:
                 blocks |= entry.append(part)
         return blocks
@@ -72,21 +76,49 @@ class Runs:
     def read(self, blocks: Mapping[str, bytes]) -> dict[str, list[bytes]]:
         """Take the blocks there are for known, and return the parts of each entry in their order."""
         self._entries = {}
-        pieces: dict[str, dict[int, list[bytes]]] = {}
-        for block in sorted(name for name in blocks if name.startswith(f"{self._kind}/")):
-            _, name, place = block.split("/")
-            number = int(place.split("-")[0])
-            pieces.setdefault(name, {}).setdefault(number, []).append(blocks[block])
+        return self.follow(blocks, ())[1]
+
+    def follow(
+        self, changed: Mapping[str, bytes], gone: Collection[str]
+    ) -> tuple[list[str], dict[str, list[bytes]]]:
+        """Take over what ``since`` of another has returned: which entries to let go of first, and the parts to add, in order.
+
+        ``changed`` may come in several goes, ascending and with each run whole, ``gone`` with the first of them.
+        """
+        dropped = [name for name, names in self._by_entry(gone).items() if self._let_go(name, set(names))]
+        parts: dict[str, list[bytes]] = {}
+        for name, blocks in self._by_entry(changed).items():
             entry = self._entries.setdefault(name, _Entry(f"{self._kind}/{name}"))
-            entry.blocks.append(block)
-            entry.next = number + 1
-        return {
-            name: [part for run in runs.values() for part in _DECODE(b"".join(run))]
-            for name, runs in pieces.items()
-        }
+            parts[name] = []
+            for number, run in groupby(blocks, _number):
+                pieces = list(run)
+                found = _DECODE(b"".join(changed[block] for block in pieces))
+                parts[name] += found[entry.take(number, len(found), pieces) :]
+        return dropped, parts
+
+    def _by_entry(self, blocks: Iterable[str]) -> dict[str, list[str]]:
+        mine: dict[str, list[str]] = {}
+        for block in sorted(name for name in blocks if name.startswith(f"{self._kind}/")):
+            mine.setdefault(block.split("/")[1], []).append(block)
+        return mine
+
+    def _let_go(self, name: str, blocks: Set[str]) -> bool:
+        """Forget blocks of an entry; return whether all of it is gone."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return False
+        entry.blocks = [block for block in entry.blocks if block not in blocks]
+        if not entry.blocks:
+            del self._entries[name]
+        return not entry.blocks
 
 
 _DECODE = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+def _number(block: str) -> int:
+    """Return the number of the run that a block belongs to."""
+    return int(block.rsplit("/", 1)[1].split("-", maxsplit=1)[0])
 
 
 @dataclass(slots=True)
@@ -103,12 +135,24 @@ class _Run:
 
 @dataclass(slots=True)
 class _Entry:
-    """The runs of one entry; ``_open`` are the latest ones, which are still small enough to be put together."""
+    """The runs of one entry; ``_open`` are the latest ones, which are still small enough to be put together.
+
+    ``_taken`` says how many parts each run had that was taken over from another.
+    """
 
     name: str
     blocks: list[str] = field(default_factory=list)
     next: int = 0
     _open: list[_Run] = field(default_factory=list)
+    _taken: dict[int, int] = field(default_factory=dict)
+
+    def take(self, number: int, parts: int, blocks: Iterable[str]) -> int:
+        """Note a run that another has written, and return how many of its parts are known from the runs it was made of."""
+        known = sum(count for run, count in self._taken.items() if run >= number)
+        self._taken = {run: count for run, count in self._taken.items() if run < number} | {number: parts}
+        self.blocks += set(blocks).difference(self.blocks)
+        self.next = max(self.next, number + 1)
+        return known
 
     def append(self, part: bytes) -> Blocks:
         run = _Run(self.next, 0, [part])

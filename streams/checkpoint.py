@@ -8,6 +8,7 @@ record while discarding outputs, go on from there.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,8 +17,11 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.errors import IncompatibleCheckpointError, StoppingError
+from streams.followers import Followers
 from streams.positions import FORBIDDEN, log_range
-from streams.task import Blocks
+from streams.task import Blocks, FollowingTask
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 PROGRESS, BLOCK, MANIFEST = b"p", b"b", b"m"
@@ -69,7 +73,8 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
 class Restored:
     """What a checkpoint partition says: state at the manifest, committed outputs up to ``progress``.
 
-    Nothing before offset ``begins``, where the transaction of the newest base begins, is needed; the log began at ``low``.
+    With ``followers`` the blocks of their tasks go there instead of being kept. Nothing before offset ``begins``, where the
+    transaction of the newest base begins, is needed; the log began at ``low``.
     """
 
     manifest: Manifest | None = None
@@ -78,6 +83,7 @@ class Restored:
     blocks: dict[tuple[str, int], bytes] = field(default_factory=dict)
     begins: int = 0
     low: int = field(default=0, compare=False)
+    followers: Followers | None = field(default=None, compare=False)
     _progress_at: int = field(default=0, compare=False)
 
     def take(self, key: bytes, value: bytes, offset: int = 0) -> None:
@@ -96,6 +102,8 @@ class Restored:
                 entry: self.blocks[entry] for entry in manifest.blocks.items() if entry in self.blocks
             }
             self.controls = []  # those before the manifest are in its state
+            if self.followers is not None:
+                self.followers.plan(manifest, self.blocks)
             latest = self.progress.transaction if self.progress is not None else None
             if all(transaction == latest for transaction in manifest.blocks.values()):
                 self.begins = (
@@ -106,7 +114,17 @@ class Restored:
     def missing(self) -> list[str]:
         """Blocks that the newest manifest lists but the partition no longer holds."""
         listed = {} if self.manifest is None else self.manifest.blocks
-        return [name for name, transaction in listed.items() if (name, transaction) not in self.blocks]
+        followers = self.followers
+        return [
+            name
+            for name, transaction in listed.items()
+            if (name, transaction) not in self.blocks
+            and not (followers is not None and followers.holds(name, transaction))
+        ]
+
+    def task(self, topic: str) -> FollowingTask | None:
+        """Return the task on ``topic`` where one has followed the state."""
+        return None if self.followers is None else self.followers.of(topic)
 
     def state(self, topic: str) -> dict[str, bytes]:
         """Return the blocks of the task on ``topic``, those that were split joined again."""
@@ -120,11 +138,17 @@ class Restored:
 
 @dataclass(slots=True)
 class Warm:
-    """A copy of what a checkpoint partition says up to offset ``next``, holding ``size`` bytes of state."""
+    """A copy of what a checkpoint partition says up to offset ``next``."""
 
     restored: Restored = field(default_factory=Restored)
     next: int = 0
-    size: int = 0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        followers = self.restored.followers
+        held = sum(map(len, self.restored.blocks.values()))
+        return held if followers is None else held + followers.nbytes
 
 
 def decode_progress(value: bytes) -> Progress:
@@ -229,6 +253,23 @@ def read_checkpoint(
         StoppingError: there is no more time to wait.
         KafkaException: the broker cannot be read.
     """
+    if warm is not None:
+        try:
+            return _read(connection, topic, partition, keep_trying, warm)
+        except (StoppingError, KafkaException):
+            raise
+        except Exception as error:  # whatever is wrong with a copy, there is the log
+            log.warning("partition %d: its copy is of no use (%s), reading all of it", partition, error)
+    return _read(connection, topic, partition, keep_trying, Warm())
+
+
+def _read(
+    connection: Mapping[str, str | int],
+    topic: str,
+    partition: int,
+    keep_trying: Callable[[], bool],
+    warm: Warm,
+) -> Restored:
     consumer = Consumer(
         {
             "log_level": 3,
@@ -245,7 +286,7 @@ def read_checkpoint(
     )
     readable = log_range(connection, topic, partition, isolation="read_committed")
     end, restored, begin = readable.high, Restored(), OFFSET_BEGINNING
-    if warm is not None and readable.low <= warm.next <= end:
+    if warm.next and readable.low <= warm.next <= end:
         restored, begin = warm.restored, warm.next
     restored.low = readable.low
     try:
@@ -257,8 +298,8 @@ def read_checkpoint(
                 if error is None and offset < end:
                     restored.take(message.key() or b"", message.value() or b"", offset)
                 elif error is None or error.code() == KafkaError._PARTITION_EOF:
-                    if restored.missing and begin != OFFSET_BEGINNING:
-                        return read_checkpoint(connection, topic, partition, keep_trying)
+                    if restored.followers is not None:
+                        restored.followers.finish()
                     return _whole(restored, topic, partition)
                 elif error.code() in FORBIDDEN:
                     raise KafkaException(error)

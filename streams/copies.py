@@ -1,35 +1,44 @@
-"""Copies of other workers' state: checkpoint partitions followed in memory, so that a takeover need not read them first."""
+"""Copies of other workers' state: checkpoint partitions followed in memory, so that a takeover has little left to read."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from streams.checkpoint import Warm
-from streams.config import EngineConfig
+from streams.checkpoint import Restored, Warm
+from streams.config import EngineConfig, Stage
 from streams.errors import IncompatibleCheckpointError
+from streams.followers import Followers
+from streams.runner import signature_of
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
 RETRY_AFTER = 5.0
+LONGEST_REST = 0.5
 
 
 class Copies(threading.Thread):
     """Follow the checkpoint partitions of others, reading committed records only.
 
-    A copy is only ever a head start: its taker reads on from there to the partition's end, after having fenced the owner, and
-    trusts no more than what the newest manifest lists. Copies take at most ``config.standby_bytes``; one that would exceed them
-    is given up. ``tell`` is given the bytes held after each change, on this thread.
+    Of stages whose tasks can follow, a copy is such a task, which takes over state as it is saved; of others it is the state's
+    bytes. A copy is only ever a head start: its taker reads on from there to the partition's end, after having fenced the owner,
+    and trusts no more than what the newest manifest lists. Copies take about ``config.standby_bytes`` of memory at most; one that
+    would exceed them is given up. Building them takes at most half of this thread's time, since the partitions that are owned
+    come first. ``tell`` is given the bytes held after each change, on this thread.
     """
 
-    def __init__(self, config: EngineConfig, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self, config: EngineConfig, tell: Callable[[int], None], stages: Sequence[Stage] = ()
+    ) -> None:
         super().__init__(name="tw-copies", daemon=True)
         self._config = config
         self._tell = tell
+        self._stages, self._signature = stages, signature_of(stages)
         self._lock = threading.Lock()
         self._copies: dict[int, Warm] = {}
         self._changed = threading.Event()
@@ -39,10 +48,13 @@ class Copies(threading.Thread):
     def follow(self, partitions: Collection[int]) -> None:
         """Follow these partitions and no others; copies there already are kept."""
         with self._lock:
-            self._copies = {p: self._copies.get(p) or Warm() for p in partitions}
+            self._copies = {p: self._copies.get(p) or self._begun(p) for p in partitions}
         self._changed.set()
         if partitions and not self.is_alive() and not self._stop_now.is_set():
             self.start()
+
+    def _begun(self, partition: int) -> Warm:
+        return Warm(Restored(followers=Followers(self._stages, partition, self._signature)))
 
     def held(self) -> dict[int, int]:
         """Return the offsets up to which there are copies, by partition."""
@@ -103,13 +115,14 @@ class Copies(threading.Thread):
         self._assigned = set(places)
 
     def _read(self, consumer: Consumer) -> None:
+        built = self._build()
         try:
-            messages = consumer.consume(BATCH, 0.5)
+            messages = consumer.consume(BATCH, 0.0 if built else 0.5)
         except KafkaException as error:
             log.warning("cannot read checkpoints of others: %s", error)
             self._stop_now.wait(RETRY_AFTER)
             return
-        if not messages:
+        if not messages and not built:
             return
         with self._lock:
             for message in messages:
@@ -117,6 +130,27 @@ class Copies(threading.Thread):
             self._bound()
             held = sum(warm.size for warm in self._copies.values())
         self._tell(held)
+
+    def _build(self) -> bool:
+        """Let each copy take over some of what it has read; return whether there was any."""
+        began = time.monotonic()
+        built = False
+        for partition in self.held():
+            with self._lock:
+                warm = self._copies.get(partition)
+                if warm is not None and warm.restored.followers is not None:
+                    built |= self._grown(partition, warm.restored.followers)
+        if built:
+            self._stop_now.wait(min(time.monotonic() - began, LONGEST_REST))
+        return built
+
+    def _grown(self, partition: int, followers: Followers) -> bool:
+        try:
+            return followers.step()
+        except Exception as error:  # of state that the owner's log has, so its taker will meet and tell it
+            log.warning("no copy of partition %d: %r", partition, error)
+            self._give_up(partition)
+            return False
 
     def _take(self, message: Message) -> None:
         partition = int(message.partition() or 0)
@@ -134,7 +168,6 @@ class Copies(threading.Thread):
 
     def _bound(self) -> None:
         for partition, warm in sorted(self._copies.items()):
-            warm.size = sum(map(len, warm.restored.blocks.values()))
             others = sum(other.size for p, other in self._copies.items() if p != partition)
             if warm.size + others > self._config.standby_bytes:
                 log.warning(

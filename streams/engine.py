@@ -81,7 +81,7 @@ class Engine:
         self.rejoin: Callable[[], None] = lambda: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fetcher = Fetcher(config, self._arrived, metrics.buffered_bytes.set, self._fetching_failed)
-        self._copies = Copies(config, metrics.standby_bytes.set)
+        self._copies = Copies(config, metrics.standby_bytes.set, stages)
         sources = [(stage.topic, p) for stage in stages for p in range(partitions)]
         self.member = Holdings(config, lambda: self._overseer.costs, self._copies.following)
         self._overseer = Overseer(

@@ -64,7 +64,7 @@ class ExactWindow(Window):
         if self.fired:
             self._columns["late"][self._slots[group]] = 1
         which, codes, counts = table.bins(panes)
-        self._bins.note((group.astype(np.int64)[which] << CODE_BITS) | codes, counts)
+        self._bins.note((self._slots[group].astype(np.int64)[which] << CODE_BITS) | codes, counts)
 
     def panes(self) -> tuple[NDArray[np.int32], PaneTable]:
         """Return the content as panes, and the group of each."""

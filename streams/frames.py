@@ -88,8 +88,12 @@ class Frames(Protocol):
     def save(self, *, full: bool) -> dict[str, Saved]:
         """Return the content of each window, or what has changed since the last call; names have no slash."""
 
-    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
-        """Take over the parts of windows, in the order in which they were saved."""
+    def load(self, windows: Mapping[str, Sequence[bytes]], dropped: Iterable[str] = ()) -> None:
+        """Let go of the windows ``dropped``, then take over the parts of windows, in the order in which they were saved."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the windows take."""
 
     def pack(self) -> dict[str, bytes]:
         """Return what there is beside the windows as named parts, the same bytes for the same content."""
@@ -171,9 +175,14 @@ class TumblingFrames:
         """Return each window, or what changed in it, by its start."""
         return saved(self._windows, full=full)
 
-    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
-        """Take over the windows."""
-        self._windows = loaded(windows, self._make)
+    def load(self, windows: Mapping[str, Sequence[bytes]], dropped: Iterable[str] = ()) -> None:
+        """Let go of some windows and take over parts of others."""
+        load_into(self._windows, windows, dropped, self._make)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the windows take."""
+        return sum(window.nbytes for window in self._windows.values())
 
     def pack(self) -> dict[str, bytes]:
         """Return nothing: there is nothing but windows."""
@@ -188,13 +197,20 @@ def saved(windows: Mapping[int, Window], *, full: bool) -> dict[str, Saved]:
     return {str(start): windows[start].save(full=full) for start in sorted(windows)}
 
 
-def loaded(windows: Mapping[str, Sequence[bytes]], make: Callable[[int], Window]) -> dict[int, Window]:
-    """Return windows by start that hold what was saved of each."""
-    found = {int(start): make(int(start)) for start in windows}
+def load_into(
+    held: dict[int, Window],
+    windows: Mapping[str, Sequence[bytes]],
+    dropped: Iterable[str],
+    make: Callable[[int], Window],
+) -> None:
+    """Let go of some windows, then add to others what was saved of each."""
+    for start in dropped:
+        held.pop(int(start), None)
     for start, parts in windows.items():
+        if int(start) not in held:
+            held[int(start)] = make(int(start))
         for part in parts:
-            found[int(start)].load(part)
-    return found
+            held[int(start)].load(part)
 
 
 def _by_window(time: Ints, size: int) -> Iterator[tuple[int, slice | NDArray[np.intp]]]:

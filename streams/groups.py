@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -80,11 +81,24 @@ class Groups:
             for number in range(begin // _TOGETHER, -(-len(self.kept) // _TOGETHER))
         }
 
-    def load(self, packed: Sequence[bytes]) -> None:
-        """Add groups that were saved, in order."""
-        for rows in packed:
-            self.add(msgspec.msgpack.decode(rows, type=list[tuple[str, ...]]))
+    def load(self, packed: Mapping[int, bytes]) -> None:
+        """Add those of groups saved by thousands, in order, that there are not yet."""
+        for number in sorted(packed):
+            rows = msgspec.msgpack.decode(packed[number], type=list[tuple[str, ...]])
+            self.add(rows[len(self.kept) - number * _TOGETHER :])
         self._saved = len(self.kept)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory the groups take, by those of a few of them."""
+        some = range(0, len(self.kept), max(len(self.kept) // 50, 1))
+        sizes = [
+            sum(map(sys.getsizeof, (self.keys[i], self.names[i], self.kept[i], *self.kept[i])))
+            + sys.getsizeof(self.kept[i][: len(self._by)])
+            for i in some
+        ]
+        lists = sum(map(sys.getsizeof, (self._codes, self.kept, self.keys, self.names)))
+        return lists + len(self.kept) * sum(sizes) // max(len(sizes), 1)
 
     def add(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Add new groups by all of their labels, in order."""

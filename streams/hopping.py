@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.panes import PaneTable
 from streams.blocks import Saved
-from streams.frames import Bools, Firing, Ints, exact, loaded, saved
+from streams.frames import Bools, Firing, Ints, exact, load_into, saved
 from streams.merging import merged, selected
 from streams.sketches.mapping import Codes, Floats
 from streams.watermark import BEGINNING
@@ -107,9 +107,14 @@ class HoppingFrames:
         """Return each pane, or what changed in it, by its start; sums are made anew from the panes."""
         return saved(self._panes, full=full)
 
-    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
-        """Take over the panes."""
-        self._panes = loaded(windows, self._make)
+    def load(self, windows: Mapping[str, Sequence[bytes]], dropped: Iterable[str] = ()) -> None:
+        """Let go of some panes and take over parts of others."""
+        load_into(self._panes, windows, dropped, self._make)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the panes take."""
+        return sum(window.nbytes for window in self._panes.values())
 
     def pack(self) -> dict[str, bytes]:
         """Return the late rows noted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.columns import Columns, Sent
 from streams.blocks import Changes, cut, joined
-from streams.task import Blocks, Output, RuledTask, Task
+from streams.task import Blocks, FollowingTask, Output, RuledTask, Task
 
 _KIND = "sent"
 KEPT_MS = 32 * 86_400_000
@@ -28,6 +28,7 @@ class OnceTask:
         self.inner = inner
         self._seen: dict[str, tuple[int, int, int]] = {}  # number, offset, log time
         self._changes = Changes()
+        self._followed: dict[str, bytes] = {}
 
     @property
     def watermark(self) -> int:
@@ -57,12 +58,38 @@ class OnceTask:
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
-        own = {name: data for name, data in blocks.items() if name.startswith(f"{_KIND}/")}
+        own = {name: data for name, data in blocks.items() if _is_own(name)}
+        self._take(own)
+        self.inner.restore({name: data for name, data in blocks.items() if name not in own})
+
+    @property
+    def follows(self) -> bool:
+        """Whether the other task can be kept as a copy."""
+        return isinstance(self.inner, FollowingTask) and self.inner.follows
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory the state takes."""
+        return _following(self.inner).nbytes + sum(map(len, self._followed.values()))
+
+    def follow(self, changed: Mapping[str, bytes], gone: Collection[str]) -> None:
+        """Take over blocks that another task has saved since it was last followed, and let go of those that are gone."""
+        self._followed = {name: data for name, data in self._followed.items() if name not in gone}
+        self._followed |= {name: data for name, data in changed.items() if _is_own(name)}
+        rest = {name: data for name, data in changed.items() if not _is_own(name)}
+        _following(self.inner).follow(rest, [name for name in gone if not _is_own(name)])
+
+    def arrive(self) -> None:
+        """Go on from the state that was taken over."""
+        self._take(self._followed)
+        self._followed = {}
+        _following(self.inner).arrive()
+
+    def _take(self, own: Mapping[str, bytes]) -> None:
         for packed in joined(own, _KIND).values():
             streams = msgspec.msgpack.decode(packed, type=list[tuple[str, int, int, int]])
             self._seen = {name: (number, offset, time) for name, number, offset, time in streams}
         self._changes.begin(own)
-        self.inner.restore({name: data for name, data in blocks.items() if name not in own})
 
     def _first_time(self, columns: Columns) -> Columns:
         """Note the batches that have rows here, rejected or not, and leave out those seen before."""
@@ -110,6 +137,15 @@ class RuledOnceTask(OnceTask):
     def change_rules(self, text: str) -> None:
         """Announce other specs, as if just before the next record."""
         self._ruled.change_rules(text)
+
+
+def _is_own(block: str) -> bool:
+    return block.startswith(f"{_KIND}/")
+
+
+def _following(task: Task) -> FollowingTask:
+    assert isinstance(task, FollowingTask), "only a task that says so is followed"
+    return task
 
 
 def without_records(columns: Columns, offsets: Sequence[int]) -> Columns:

@@ -248,7 +248,10 @@ class RollUpTask:
                 window.load(part)
         for name, view in self._views.items():
             prefix = f"{_GROUPS}-{name}/"
-            view.groups.load([blocks[block] for block in sorted(blocks) if block.startswith(prefix)])
+            packed = {
+                block.removeprefix(prefix): data for block, data in blocks.items() if block.startswith(prefix)
+            }
+            view.groups.load({int(number): rows for number, rows in packed.items()})
             view.unpack(joined(blocks, f"view-{name}"))
         kinds = ("window/", f"{_GROUPS}-")
         self._changes.begin({name: data for name, data in blocks.items() if not name.startswith(kinds)})

@@ -46,11 +46,14 @@ class StageRunner:
     @classmethod
     def restored(cls, stage: Stage, partition: int, restored: Restored, start: int) -> StageRunner:
         """Build the task from a checkpoint; ``start`` is the position where there is none."""
-        task = stage.task(partition)
         manifest, progress = restored.manifest, restored.progress
-        position = start
+        followed, position = restored.task(stage.topic), start
+        task = followed or stage.task(partition)
         if manifest is not None:
-            _restore(task, restored.state(stage.topic))
+            if followed is None:
+                _restore(task, restored.state(stage.topic))
+            else:
+                followed.arrive()
             position = manifest.positions.get(stage.topic, start)
         committed = (
             position if progress is None else max(position, progress.positions.get(stage.topic, position))

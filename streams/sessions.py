@@ -115,8 +115,13 @@ class SessionFrames:
         """Return nothing: all is packed together."""
         return {}
 
-    def load(self, windows: Mapping[str, Sequence[bytes]]) -> None:
+    def load(self, windows: Mapping[str, Sequence[bytes]], dropped: Iterable[str] = ()) -> None:
         """Take over nothing."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the aggregates of sessions take."""
+        return self._cells.nbytes
 
     def pack(self) -> dict[str, bytes]:
         """Return the sessions renumbered in order of (group, time), so that their history leaves no trace."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -59,6 +59,31 @@ class Task(Protocol):
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
+
+
+@runtime_checkable
+class FollowingTask(Task, Protocol):
+    """A task that can be kept as a copy of another: by what the other saves, step by step, until it goes on in its place.
+
+    To follow all that was ever saved, in its order, and then to arrive is to restore the newest state.
+    """
+
+    @property
+    def follows(self) -> bool:
+        """Whether this one can: its pipeline may ask for what cannot."""
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory the state takes."""
+
+    def follow(self, changed: Mapping[str, bytes], gone: Collection[str]) -> None:
+        """Take over the blocks that a state transaction wrote, and let go of those that it listed no more.
+
+        ``changed`` may come in several goes, ascending and with all pieces of what is cut, ``gone`` with the first of them.
+        """
+
+    def arrive(self) -> None:
+        """Go on from the state that was taken over, of which there must be some."""
 
 
 @runtime_checkable

@@ -34,7 +34,7 @@ def add_rows(
     """Add rows to the aggregates of their groups one by one, so that the bits do not depend on batches.
 
     ``floats`` and ``integers``, shape (slots, aggregates), are the same memory. First and last are by event time; of equal
-    times the earlier record is first and the later one last. ``log`` gets (group << 16) | code of each row.
+    times the earlier record is first and the later one last. ``log`` gets (slot << 16) | code of each row.
     """
     for i in range(len(group)):
         s, v, t = slots[group[i]], value[i], time[i]
@@ -49,7 +49,7 @@ def add_rows(
             integers[s, FIRST_TIME], floats[s, FIRST] = t, v
         if t >= integers[s, LAST_TIME]:
             integers[s, LAST_TIME], floats[s, LAST] = t, v
-        log[i] = (np.int64(group[i]) << 16) | codes[i]
+        log[i] = (np.int64(s) << 16) | codes[i]
 
 
 EXACT_SUM, EXACT_LOW, EXACT_HIGH = SUM, FROM_SHIFT, SQUARES
@@ -86,7 +86,7 @@ def add_exact_rows(
         integers[s, EXACT_LOW] = low & _LIMB
         integers[s, EXACT_HIGH] += upper * upper + (low >> LIMB_BITS)
         _extend(s, v, v, v, v, t, t, floats, integers)
-        log[i] = (np.int64(group[i]) << 16) | codes[i]
+        log[i] = (np.int64(s) << 16) | codes[i]
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -56,6 +56,7 @@ class WindowTask:
         self._rollups = Contributions(pipeline, self._groups, self._mapping, partition, self._extras)
         self._changes = Changes()
         self._window_runs, self._extra_runs = Runs("window"), Runs("extra")
+        self._small: dict[str, bytes] = {}  # what is taken over as a whole on arrival
 
     @property
     def watermark(self) -> int:
@@ -279,19 +280,50 @@ class WindowTask:
 
         Raises ValueError for state of another format.
         """
-        if not blocks:
-            return
-        form, self._watermark, self._max_time, self._rollups.idle = msgspec.msgpack.decode(blocks["header"])
+        if blocks:
+            self.follow(blocks, ())
+            self.arrive()
+
+    @property
+    def follows(self) -> bool:
+        """Whether it can be kept as a copy: not with what is small in bytes and large in memory, or packed as a whole."""
+        return not self._pipeline.extras and not isinstance(self._pipeline.window, Session)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes of memory the state takes."""
+        small = sum(map(len, self._small.values()))
+        return small + self._groups.nbytes + self._frames.nbytes
+
+    def follow(self, changed: Mapping[str, bytes], gone: Collection[str]) -> None:
+        """Take over blocks that another task has saved since it was last followed, and let go of those that are gone.
+
+        Raises ValueError for state of another format.
+        """
+        self._small = {name: data for name, data in self._small.items() if name not in gone}
+        self._small |= {name: data for name, data in changed.items() if _is_small(name)}
+        if "header" in changed:
+            self._read_header()
+        groups = {name.split("/")[1]: data for name, data in changed.items() if name.startswith("groups/")}
+        self._groups.load({int(number): rows for number, rows in groups.items()})
+        dropped, windows = self._window_runs.follow(changed, gone)
+        self._check_end(windows)
+        self._frames.load(windows, dropped)
+        self._extras.load(self._extra_runs.follow(changed, gone)[1])
+
+    def arrive(self) -> None:
+        """Go on from the state that was taken over."""
+        self._read_header()
+        self._frames.unpack(joined(self._small, "frames"))
+        self._watch.unpack(joined(self._small, "rule"))
+        self._changes.begin(self._small)
+        self._small = {}
+
+    def _read_header(self) -> None:
+        form, *rest = msgspec.msgpack.decode(self._small["header"])
         if form != STATE_FORMAT:
             raise ValueError(f"its windows have format {form}, not {STATE_FORMAT}")
-        self._groups.load([blocks[name] for name in sorted(blocks) if name.startswith("groups/")])
-        windows = self._window_runs.read(blocks)
-        self._check_end(windows)
-        self._frames.load(windows)
-        self._frames.unpack(joined(blocks, "frames"))
-        self._watch.unpack(joined(blocks, "rule"))
-        self._extras.load(self._extra_runs.read(blocks))
-        self._changes.begin({name: data for name, data in blocks.items() if _is_small(name)})
+        self._watermark, self._max_time, self._rollups.idle = rest
 
     def _check_end(self, windows: Iterable[str]) -> None:
         """Refuse an end that rows already counted lie behind, as another topic would count them again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams import window_kernel as kernel
-from streams.bins import CODE_BITS, Bins, distinct
+from streams.bins import CODE_BITS, Bins, Sparse
 from streams.blocks import Saved
 from streams.narrow import Narrow, narrowed, widened
 from streams.sketches.mapping import Codes, Floats
@@ -82,6 +83,11 @@ class Window:
         """Whether rows came after revision 0."""
         return bool(self._columns["late"][: self._used].any())
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of memory the window takes."""
+        return self._slots.nbytes + self._group.nbytes + self._rows.nbytes + self._bins.nbytes
+
     def update(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes) -> None:
         """Add rows in record order."""
         self._admit(group, value)
@@ -102,11 +108,11 @@ class Window:
 
     def drop(self, groups: NDArray[np.int32]) -> None:
         """Forget some groups; the next ``save`` gives everything."""
-        gone = np.zeros(len(self._slots), bool)
-        gone[groups] = True
-        self._bins.drop(gone)
+        gone = np.zeros(self._used, bool)
+        gone[self._slots[groups]] = True
+        rest = np.flatnonzero(~gone)
+        self._bins = self._bins.kept(rest)
         self._saved_as = None
-        rest = np.flatnonzero(~gone[self._group[: self._used]])
         self._group = self._group[rest]
         self._hold(self._rows[rest])
         self._used = len(rest)
@@ -120,8 +126,8 @@ class Window:
         slots = self._slots[closed.group]
         for name, column in (closed.floats | closed.times | {"count": closed.count}).items():
             self._columns[name][slots] = column
-        group = np.repeat(closed.group.astype(np.int64), np.diff(closed.indptr))
-        self._bins.note((group << CODE_BITS) | closed.codes, closed.counts)
+        owner = np.repeat(slots.astype(np.int64), np.diff(closed.indptr))
+        self._bins.note((owner << CODE_BITS) | closed.codes, closed.counts)
 
     def _note(self, group: NDArray[np.int32], log: Ints) -> None:
         """Note the bins of rows added, and that they came late if they did."""
@@ -131,7 +137,7 @@ class Window:
 
     def _content(self, slots: NDArray[Any]) -> Closed:
         group = self._group[slots]
-        indptr, codes, hits = self._bins.of(group)
+        indptr, codes, hits = self._bins.of(slots)
         floats = {name: np.asarray(self._columns[name][slots], np.float64) for name in _FLOATS}
         times = {name: self._columns[name][slots] for name in ("first_time", "last_time")}
         counts = np.asarray(self._columns["count"][slots], np.int64)
@@ -143,31 +149,36 @@ class Window:
         All of it is the same bytes for the same content. What changed costs by itself, however large the window is.
         """
         whole = full or self._saved_as is None
-        keys, counts = self._bins.fresh(full=whole)
-        groups = keys >> CODE_BITS  # a row that changes an aggregate hits a bin, too
-        changed = distinct(groups)
-        if not whole and not len(changed) and self._saved_as == self.fired:
+        fresh = None if whole else self._bins.fresh()  # a row that changes an aggregate hits a bin, too
+        before, self._saved_as = self._saved_as, self.fired
+        if fresh is None:
+            self._bins.begin()
+            slots = np.argsort(self._group[: self._used])
+            chosen = (slots[at : at + _AT_ONCE] for at in range(0, max(len(slots), 1), _AT_ONCE))
+            return Saved([self._pack(some, *self._bins.of(some)) for some in chosen], whole=True)
+        slots, bins = fresh
+        if not len(slots) and before == self.fired:
             return Saved([], whole=False)
-        self._saved_as = self.fired
-        ends = np.searchsorted(groups, changed, side="right")
-        parts = []
-        for at in range(0, max(len(changed), 1), _AT_ONCE):
-            bounds = np.concatenate([ends[at - 1 : at] if at else [0], ends[at : at + _AT_ONCE]])
-            here = slice(int(bounds[0]), int(bounds[-1]))
-            parts.append(self._pack(changed[at : at + _AT_ONCE], np.diff(bounds), keys[here], counts[here]))
-        return Saved(parts, whole=whole)
+        return Saved(list(self._packed(slots, bins)), whole=False)
 
-    def _pack(self, groups: Ints, sizes: Ints, keys: Ints, counts: Ints) -> bytes:
-        rows = self._rows[self._slots[groups]]
+    def _packed(self, slots: Ints, bins: Sparse) -> Iterator[bytes]:
+        indptr, codes, counts = bins
+        for at in range(0, max(len(slots), 1), _AT_ONCE):
+            bounds = indptr[at : at + _AT_ONCE + 1]
+            here = slice(int(bounds[0]), int(bounds[-1]))
+            yield self._pack(slots[at : at + _AT_ONCE], bounds, codes[here], counts[here])
+
+    def _pack(self, slots: NDArray[Any], indptr: Ints, codes: Codes, counts: Ints) -> bytes:
+        rows = self._rows[slots]
         integers = rows.view(np.int64)
         packed: Packed = (
             self.start,
             self.fired,
-            narrowed(groups),
+            narrowed(self._group[slots].astype(np.int64)),
             rows[:, : len(_FLOATS)].T.tobytes(),
             [narrowed(integers[:, place]) for place in range(len(_FLOATS), len(_FLOATS) + len(_INTS))],
-            narrowed(sizes),
-            keys.astype("<u2").tobytes(),
+            narrowed(np.diff(indptr)),
+            codes.astype("<u2").tobytes(),
             narrowed(counts),
         )
         return msgspec.msgpack.encode(packed)
@@ -180,13 +191,17 @@ class Window:
         assert start == self.start
         groups = widened(group).astype(np.int32)
         if len(groups):
+            first = self._used
             self._admit(groups, np.zeros(len(groups)))
             slots = self._slots[groups]
             self._rows[slots, : len(_FLOATS)] = np.frombuffer(floats).reshape(len(_FLOATS), -1).T
             for name, column in zip(_INTS, integers, strict=True):
                 self._columns[name][slots] = widened(column)
-            keys = np.repeat(groups.astype(np.int64) << CODE_BITS, widened(sizes))
-            self._bins.note(keys | np.frombuffer(codes, "<u2"), widened(counts))
+            if self._used - first == len(groups):
+                self._bins.extend(first, widened(sizes), np.frombuffer(codes, "<u2"), widened(counts))
+            else:
+                owner = np.repeat(slots.astype(np.int64) << CODE_BITS, widened(sizes))
+                self._bins.note(owner | np.frombuffer(codes, "<u2"), widened(counts))
         self._bins.begin()
         self._saved_as = self.fired
 

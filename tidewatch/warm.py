@@ -89,9 +89,11 @@ def _warm_panes() -> None:
 def _warm_bins() -> None:
     """Count bins and merge them with those counted before, as windows do that have been saved before."""
     bins, one = Bins(), np.ones(1, np.int64)
-    for _ in range(2):
-        bins.note(one)
-        bins.fresh(full=True)
+    bins.begin()
+    for times in (None, one):
+        bins.note(one, times)
+        bins.of(one)
+    bins.fresh()
 
 
 def _warm_distances() -> None:

@@ -17,17 +17,22 @@ from streams.checkpoint import (
     MANIFEST,
     Manifest,
     Progress,
+    Restored,
     StateLedger,
     Warm,
     block_key,
     progress_record,
     read_checkpoint,
 )
-from streams.config import EngineConfig
+from streams.config import EngineConfig, Stage
 from streams.copies import Copies
+from streams.followers import Followers
 from streams.positions import log_range
+from streams.runner import StageRunner, signature_of
 from streams.saving import StateSaver
+from streams.stages import stage_of
 from tests.streams.harness import PATIENCE, eventually
+from tests.streams.windowing import columns, pipeline
 
 Entry = tuple[bytes, bytes]
 
@@ -72,8 +77,8 @@ class Log:
         for future in self._admin.delete_records([place]).values():
             future.result(60)
 
-    def copies(self, **limits: int) -> Copies:
-        return Copies(replace(self.config, **limits), lambda _: None)  # type: ignore[arg-type]
+    def copies(self, stages: Sequence[Stage] = (), **limits: int) -> Copies:
+        return Copies(replace(self.config, **limits), lambda _: None, stages)  # type: ignore[arg-type]
 
     def read(self, warm: Warm | None = None) -> Any:
         return read_checkpoint(self.config.connection, self.config.checkpoint_topic, 0, lambda: True, warm)
@@ -166,3 +171,75 @@ def test_what_lies_before_a_base_goes_even_if_its_writer_died_before_it_could_de
     eventually(lambda: readable().low == begins, "nothing is deleted")
     assert not saver.ledger.wants_base(2.0)
     assert log.read().state("t") == {"a": b"5" * 1_000}
+
+
+STAGE = stage_of(replace(pipeline(), rules=()))
+
+
+def saved(runner: StageRunner, saver: StateSaver, transaction: int) -> list[Entry]:
+    positions = {STAGE.topic: transaction}
+    written = [
+        (r.key or b"", r.value or b"") for r in saver.records({STAGE.topic: runner}, transaction, positions)
+    ]
+    saver.saved()
+    return [progress_record(Progress("me", transaction, positions, [])), *written]
+
+
+@pytest.mark.kafka
+def test_a_copy_is_a_task_that_follows(log: Log) -> None:
+    """What was saved before and after the copy began, and after it was last read, is in the task that the taker gets."""
+    runner = StageRunner.restored(STAGE, 0, Restored(), 0)
+    saver = StateSaver(log.config, [STAGE], 0, 1, StateLedger())
+    runner.task.process(columns([(f"g{i:05d}", 5, float(i)) for i in range(20_000)]))
+    entries = saved(runner, saver, 1)
+    log.append(entries)
+    following = log.copies([STAGE])
+    following.follow([0])
+    try:
+        for transaction in (2, 3):
+            runner.task.process(columns([("g00007", 6, float(transaction))], 20_000 + transaction))
+            log.append(saved(runner, saver, transaction))
+        end = log.read().progress.transaction
+        eventually(lambda: following.held().get(0, 0) > len(entries), "the copy does not follow")
+        warm = following.take(0)
+    finally:
+        following.stop()
+    assert end == 3
+    assert warm is not None
+    assert warm.size > 20_000 * 100, "tasks take more memory than their bytes"
+    runner.task.process(columns([("new", 7, 1.0)], 20_004))
+    log.append(saved(runner, saver, 4))
+    found = log.read(warm)
+    assert not found.blocks
+    task = StageRunner.restored(STAGE, 0, found, 0).task
+    assert task.snapshot(full=True) == runner.task.snapshot(full=True)
+    cold = StageRunner.restored(STAGE, 0, log.read(), 0).task
+    assert cold.snapshot(full=True) == task.snapshot(full=True)
+
+
+@pytest.mark.kafka
+def test_a_copy_that_cannot_be_built_is_no_reason_not_to_read_the_log(log: Log) -> None:
+    runner = StageRunner.restored(STAGE, 0, Restored(), 0)
+    saver = StateSaver(log.config, [STAGE], 0, 1, StateLedger())
+    runner.task.process(columns([("a", 1, 1.0)]))
+    log.append(saved(runner, saver, 1))
+    followers = Followers([STAGE], 0, signature_of([STAGE]))
+    followers.tasks[STAGE.topic].follow({"header": b"nonsense"}, ())
+    task = StageRunner.restored(STAGE, 0, log.read(Warm(Restored(followers=followers), 1)), 0).task
+    assert task.snapshot(full=True) == runner.task.snapshot(full=True)
+
+
+@pytest.mark.kafka
+def test_tasks_count_by_the_memory_they_take(log: Log) -> None:
+    runner = StageRunner.restored(STAGE, 0, Restored(), 0)
+    saver = StateSaver(log.config, [STAGE], 0, 1, StateLedger())
+    runner.task.process(columns([(f"g{i:05d}", 5, float(i)) for i in range(20_000)]))
+    entries = saved(runner, saver, 1)
+    size = sum(len(value) for _, value in entries)
+    following = log.copies([STAGE], standby_bytes=size + size // 10)
+    log.append(entries)
+    following.follow([0])
+    try:
+        eventually(lambda: following.held() == {}, "the copy is kept")
+    finally:
+        following.stop()
