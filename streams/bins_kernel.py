@@ -65,7 +65,7 @@ def largest(keys: Any, times: Any) -> Any:
     most, total = np.int64(0), np.int64(0)
     for i in range(len(keys)):
         if i > 0 and keys[i] != keys[i - 1]:
-            total = 0
+            total = np.int64(0)
         total += times[i] if len(times) else 1
         most = max(most, total)
     return most
