@@ -55,20 +55,18 @@ class Runs:
     def since(self, saved: Mapping[str, Saved], alive: Iterable[str], *, full: bool) -> Blocks:
         """Return the blocks to write (None: gone) for what was saved; only entries that are ``alive`` are kept."""
         blocks: Blocks = {}
-        before = self._entries
         if full:
             self._entries = {}
         for name in self._entries.keys() - set(alive):
             blocks |= dict.fromkeys(self._entries.pop(name).blocks)
         for name, what in saved.items():
             entry = self._entries.get(name)
+            first = 0
             if entry is not None and what.whole:
                 blocks |= dict.fromkeys(entry.blocks)
-                entry = None
+                entry, first = None, entry.next  # by which those who follow know that it begins anew
             if entry is None:
-                # Numbers go on, so that who follows can tell an entry that begins anew.
-                following = before[name].next if name in before else 0
-                entry = self._entries[name] = _Entry(f"{self._kind}/{name}", next=following)
+                entry = self._entries[name] = _Entry(f"{self._kind}/{name}", next=first)
             for part in what.parts:
                 blocks |= entry.append(part)
         return blocks

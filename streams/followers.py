@@ -58,7 +58,7 @@ class Followers:
         """Note a newer state, and take its new blocks out of ``blocks``; where some are not there, forget what was followed."""
         if manifest.signature != self._signature:
             return
-        for topic, task in self.tasks.items():
+        for topic, task in list(self.tasks.items()):
             now = {e: t for e, t in manifest.blocks.items() if e.startswith(f"{topic}\0")}
             new = {e: t for e, t in now.items() if not self.holds(e, t)}
             if any(entry not in blocks for entry in new.items()):
@@ -66,11 +66,22 @@ class Followers:
                 return
             before = {e for e in self._held if e.startswith(f"{topic}\0")}
             changed = _joined({entry: blocks.pop((entry, t)) for entry, t in new.items()})
-            gone = {_name(e) for e in before} - {_name(e) for e in now}
-            self._todo += _steps(task, changed, gone)
+            gone = {_name(e) for e in before} - {_name(e) for e in now} if len(new) < len(now) else set[str]()
+            follower = self._anew(topic) if len(new) == len(now) else task
+            self._todo += _steps(follower, changed, gone)
             for entry in before - now.keys():
                 del self._held[entry]
             self._held |= new
+
+    def _anew(self, topic: str) -> FollowingTask:
+        """Return an empty task for a state that is written whole, and forget the one before."""
+        before = self.tasks[topic]
+        self._todo = deque(step for step in self._todo if step[0] is not before)
+        (stage,) = (stage for stage in self._stages if stage.topic == topic)
+        task = stage.task(self._partition)
+        assert isinstance(task, FollowingTask)
+        self.tasks[topic] = task
+        return task
 
     def step(self) -> bool:
         """Take over some of what was planned; return whether there was any."""
