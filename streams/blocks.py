@@ -64,7 +64,8 @@ class Runs:
             first = 0
             if entry is not None and what.whole:
                 blocks |= dict.fromkeys(entry.blocks)
-                entry, first = None, entry.next  # by which those who follow know that it begins anew
+                first = entry.next  # by which those who follow know that it begins anew
+                entry = None
             if entry is None:
                 entry = self._entries[name] = _Entry(f"{self._kind}/{name}", next=first)
             for part in what.parts:
