@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,20 +119,25 @@ class Lexicon:
 
     def learn(self) -> None:
         """Read the texts that a kernel has added."""
-        data = self._data
-        for entry in range(self._known, len(self)):
-            label = int(self._labels[entry])
-            raw = data[self._stop[entry] : self._stop[entry + 1]].tobytes()
+        first, self._known = self._known, len(self)
+        if first == self._known:
+            return
+        labels, stops = (
+            self._labels[first : self._known].tolist(),
+            self._stop[first : self._known + 1].tolist(),
+        )
+        data, found = self._data[stops[0] : stops[-1]].tobytes(), []
+        for label, (begin, end) in zip(labels, pairwise(stops), strict=True):
             try:
-                text = raw.decode()
+                text = data[begin - stops[0] : end - stops[0]].decode()
                 accepts = self._accepts[label]
                 bad = accepts is not None and not accepts(text)
             except UnicodeDecodeError:
                 text, bad = "", True
             self.texts[label].append(text)
-            self._bad[entry] = bad
-            self.any_bad |= bad
-        self._known = len(self)
+            found.append(bad)
+        self._bad[first : self._known] = found
+        self.any_bad |= any(found)
 
     def bad_codes(self, label: int) -> NDArray[np.bool_]:
         """Return which codes of a label are bad."""
