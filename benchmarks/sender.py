@@ -8,14 +8,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import c_char_p, c_int, c_int32, c_size_t, c_void_p
+from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.packed import Packed, address_of
 from schemas.partitioning import partition_of
-from streams.librdkafka import library_path
 
 _PRODUCER, _COPY, _EACH_ITS_PARTITION = 0, 0x2, 0x8
 _CAPACITY = 100_000  # librdkafka's default
@@ -44,6 +45,20 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
 
 class SendError(Exception):
     """librdkafka refused a setting or did not take or deliver every record."""
+
+
+def library_path() -> Path:
+    """Return the shared library that confluent-kafka has loaded.
+
+    Raises:
+        SendError: it is not where wheels keep it.
+    """
+    package = Path(confluent_kafka.__file__).parent
+    places = [package.with_name("confluent_kafka.libs"), package / ".dylibs", package]
+    found = [path for place in places for path in sorted(place.glob("librdkafka*")) if "++" not in path.name]
+    if not found:
+        raise SendError("librdkafka's shared library is not where confluent-kafka keeps it")
+    return found[0]
 
 
 class Sender:

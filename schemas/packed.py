@@ -20,7 +20,8 @@ def address_of(array: NDArray[Any]) -> int:
 class Packed(Sequence[bytes | None]):
     """A sequence of byte strings, some of which may be absent, kept as one buffer.
 
-    ``data`` holds them in order; string ``i`` begins at ``start[i]`` and has ``size[i]`` bytes, -1 where it is absent (None).
+    ``data`` holds them in order, perhaps with other bytes between. String ``i`` begins at ``start[i]`` and has ``size[i]`` bytes,
+    -1 where it is absent (None).
     """
 
     __slots__ = ("data", "size", "start")
@@ -42,6 +43,10 @@ class Packed(Sequence[bytes | None]):
     def address(self) -> int:
         """Where the bytes are in memory, for compiled loops, as long as this object lives."""
         return address_of(self.data)
+
+    def part(self, begin: int, end: int) -> Packed:
+        """Return the strings ``[begin, end)``, in the same buffer."""
+        return Packed(self.data, self.start[begin:end], self.size[begin:end])
 
     def __len__(self) -> int:
         return len(self.size)

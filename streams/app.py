@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from faust.types import TP
 from streams.engine import Engine
 from streams.fetcher import Delivery
 from streams.loop_lag import watch_lag
+from streams.security import security_of
 from streams.transport import BATCH_CODEC
 
 POSITIONS_EVERY = 1.0
@@ -78,25 +78,12 @@ def _agent(app: Any, engine: Engine, topic: str) -> None:
 
 def credentials(connection: Mapping[str, str | int]) -> Any:
     """Translate librdkafka's security properties for Faust; ``None`` for a plain connection."""
-    protocol = str(connection.get("security.protocol", "PLAINTEXT")).upper()
-    if protocol == "PLAINTEXT":
-        return None
-    context = None
-    if protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=_text(connection, "ssl.ca.location"))
-        certificate = _text(connection, "ssl.certificate.location")
-        if certificate:
-            context.load_cert_chain(certificate, _text(connection, "ssl.key.location"))
-    if protocol == "SSL":
-        return faust.SSLCredentials(context)
-    return faust.SASLCredentials(
-        mechanism=_text(connection, "sasl.mechanism") or _text(connection, "sasl.mechanisms") or "PLAIN",
-        username=_text(connection, "sasl.username"),
-        password=_text(connection, "sasl.password"),
-        ssl_context=context,
-    )
-
-
-def _text(connection: Mapping[str, str | int], name: str) -> str | None:
-    value = connection.get(name)
-    return None if value is None else str(value)
+    security = security_of(connection)
+    if security.mechanism is not None:
+        return faust.SASLCredentials(
+            mechanism=security.mechanism,
+            username=security.username,
+            password=security.password,
+            ssl_context=security.context,
+        )
+    return None if security.context is None else faust.SSLCredentials(security.context)

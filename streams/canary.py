@@ -12,9 +12,6 @@ from schemas.topics import CANARIES_SEEN
 from streams.metrics import Metrics
 from streams.transactions import Record
 
-NEWEST = -1
-"""Where reading begins, as librdkafka calls it: canaries sent before a worker took over tell nothing about it."""
-
 
 class CanaryCarrier:
     """Carry the newest canary of one partition from its topic into the next commit, and show its age on the way.

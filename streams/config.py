@@ -54,7 +54,6 @@ class EngineConfig:
     partition_buffer_bytes: int = 32 << 20
     worker_buffer_bytes: int = 256 << 20
     fetch_records: int = 20_000
-    fetch_bytes: int = 8 << 20
     fetch_wait: float = 0.02
     session_timeout: float = 10.0
     start: str = "earliest"

@@ -1,31 +1,18 @@
-"""The fetch thread: one librdkafka consumer by ``assign()``, one delivery for each partition batch, bounded in bytes."""
+"""The fetch thread: partitions that tasks ask for in, one delivery for each partition batch out, bounded in bytes."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
-from confluent_kafka import KafkaError
 
 from schemas.columns import RawBatch
-from schemas.packed import Packed
 from streams.config import EngineConfig
-from streams.intake import Arrival, Event, Intake, Records, Settings, Source, open_intake
-
-UNREADABLE = frozenset(
-    {
-        KafkaError._AUTO_OFFSET_RESET,
-        KafkaError.OFFSET_OUT_OF_RANGE,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    }
-)
+from streams.consumer import BatchConsumer
+from streams.intake import Connection, End, Failure, Intake, Records, Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +48,7 @@ class Fetcher:
         deliver: Callable[[Delivery], None],
         buffered: Callable[[int], None],
         failed: Callable[[BaseException], None],
-        intake: Callable[[Settings], Intake] = open_intake,
+        intake: Callable[[Connection], Intake] = BatchConsumer,
     ) -> None:
         self._config = config
         self._deliver = deliver
@@ -71,7 +58,6 @@ class Fetcher:
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._feeds: dict[Source, _Feed] = {}
         self._tickets = 0
-        self._record_bytes = 1.0
         self._ticket_lock = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -115,25 +101,7 @@ class Fetcher:
             self._failed(error)
 
     def _work(self) -> None:
-        config = self._config
-        self._intake = self._open(
-            {
-                "log_level": 3,
-                **config.connection,
-                "group.id": f"tidewatch-{config.app_id}-data",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-                "fetch.queue.backoff.ms": 2,
-                "fetch.wait.max.ms": 50,
-                "max.partition.fetch.bytes": 4_000_000,
-                "queued.max.messages.kbytes": 64_000,
-                "queued.min.messages": 300_000,
-                "check.crcs": False,
-            }
-        )
+        self._intake = self._open(self._config.connection)
         try:
             while not self._stop.is_set():
                 self._wake.clear()
@@ -178,47 +146,33 @@ class Fetcher:
         return sum(feed.buffered for feed in self._feeds.values())
 
     def _fetch(self) -> None:
-        arrivals = list(self._intake.consume(self._limit(), self._config.fetch_wait))
-        self._note_sizes([arrival for arrival in arrivals if isinstance(arrival, Records)])
+        arrivals = list(self._intake.consume(self._config.fetch_records, self._config.fetch_wait))
         newest = {arrival.source: arrival for arrival in arrivals if isinstance(arrival, Records)}
-        ends = {arrival.source: arrival.offset for arrival in arrivals if _is_end(arrival)}
+        ends = {arrival.source: arrival.offset for arrival in arrivals if isinstance(arrival, End)}
         for arrival in arrivals:
             feed = self._feeds.get(arrival.source)
             if feed is None:
                 continue
-            if isinstance(arrival, Records):
-                # The end goes with the last records before it, rather than as a delivery of its own.
-                last = newest[arrival.source] is arrival
-                self._records(feed, arrival, ends.get(arrival.source) if last else None)
-            elif not _is_end(arrival) or arrival.source not in newest:
-                self._event(feed, arrival)
+            match arrival:
+                case Records():
+                    # The end goes with the last records before it, rather than as a delivery of its own.
+                    last = newest[arrival.source] is arrival
+                    self._records(feed, arrival, ends.get(arrival.source) if last else None)
+                case End() if arrival.source not in newest:
+                    self._end(feed, arrival)
+                case Failure():
+                    batch = _empty(arrival.source, feed.next, feed.next)
+                    self._deliver(Delivery(feed.ticket, batch, 0, error=arrival.text))
 
-    def _limit(self) -> int:
-        """Return how many records to take at once: few large ones, so that a batch stays in the caches of the processor."""
-        return max(min(self._config.fetch_records, int(self._config.fetch_bytes / self._record_bytes)), 1)
-
-    def _note_sizes(self, records: Sequence[Records]) -> None:
-        count = sum(len(each.offsets) for each in records)
-        if count:
-            self._record_bytes = max(sum(_bytes(each.values) for each in records) / count, 1.0)
-
-    def _event(self, feed: _Feed, event: Event) -> None:
-        if _is_end(event):
-            reached = max(feed.next, event.offset)
-            batch = _empty(event.source, feed.next, reached)
-            feed.next = reached
-            self._deliver(Delivery(feed.ticket, batch, 0, at_end=True))
-        elif event.code in UNREADABLE:
-            batch = _empty(event.source, feed.next, feed.next)
-            self._deliver(Delivery(feed.ticket, batch, 0, error=event.text))
+    def _end(self, feed: _Feed, end: End) -> None:
+        reached = max(feed.next, end.offset)
+        batch = _empty(end.source, feed.next, reached)
+        feed.next = reached
+        self._deliver(Delivery(feed.ticket, batch, 0, at_end=True))
 
     def _records(self, feed: _Feed, records: Records, end: int | None) -> None:
         """Deliver records, and with them that the partition ends at offset ``end``, unless they lie beyond it."""
         n = len(records.offsets)
-        if int(records.offsets[0]) < feed.next:  # librdkafka went back, after a pause for example
-            self._intake.unassign(records.source)
-            self._intake.assign(records.source, feed.next)
-            return
         next_ = int(records.offsets[-1]) + 1
         at_end = end is not None and end >= next_
         if end is not None and at_end:
@@ -234,7 +188,7 @@ class Fetcher:
             content_types=records.content_types,
         )
         feed.next = next_
-        size = _bytes(records.values) + 100 * n
+        size = records.size + 100 * n
         feed.buffered += size
         self._tell_buffered(self._buffered())
         full = feed.buffered > self._config.partition_buffer_bytes
@@ -242,16 +196,6 @@ class Fetcher:
             feed.paused = True
             self._intake.pause(records.source)
         self._deliver(Delivery(feed.ticket, batch, size, at_end))
-
-
-def _is_end(arrival: Arrival) -> TypeGuard[Event]:
-    return isinstance(arrival, Event) and arrival.code == KafkaError._PARTITION_EOF
-
-
-def _bytes(values: Sequence[bytes | None]) -> int:
-    if isinstance(values, Packed):
-        return len(values.data)
-    return sum(len(value) for value in values if value is not None)
 
 
 def _empty(source: Source, start: int, next_: int) -> RawBatch:

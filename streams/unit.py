@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message
 from schemas.topics import CANARIES, CANARIES_SEEN
 from streams.breaker import Breaker
 from streams.cadence import Cadence
-from streams.canary import NEWEST, CanaryCarrier
+from streams.canary import CanaryCarrier
 from streams.checkpoint import Progress, Restored, StateLedger, Warm, progress_record, read_checkpoint
 from streams.compatibility import check_compatible
 from streams.config import EngineConfig, Stage
@@ -23,6 +23,7 @@ from streams.costs import Spent
 from streams.errors import BreakerOpenError, EngineError, OutputRefusedError, PositionLostError
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
+from streams.intake import NEWEST
 from streams.letters import redacted, shorter
 from streams.metrics import Metrics
 from streams.placing import Placed, let_go, records_of
@@ -179,6 +180,7 @@ class Unit(threading.Thread):
             self.committed[topic] = runner.committed
             runner.settle()
         if self.partition < config.canary_partitions:
+            # Canaries sent before a worker took over tell nothing about it.
             self._tickets[CANARIES] = self._fetcher.add((CANARIES, self.partition), NEWEST)
         self._metrics.restored(self.partition, self.committed)
         if new:

@@ -13,13 +13,14 @@ from producers.splitting import ipc_stream
 from schemas.codec import ARROW, JSON
 from schemas.columns import RawBatch
 from schemas.packed import Packed
+from streams import record_kernel as kernel
 from streams.bins import Bins
 from streams.config import Stage
 from streams.distributions.grid import Grid
 from streams.distributions.sources import of_sample
 from streams.distributions.wasserstein import wasserstein
 from streams.exact import ExactWindow
-from streams.librdkafka import library_path
+from streams.record_sets import record_set, records_of
 from streams.sketches.fixed_point import Resolution
 
 _EVENTS: Final = (
@@ -57,14 +58,9 @@ def warm_up(stages: Iterable[Stage]) -> None:
 
 
 def _warm_fetching() -> None:
-    if library_path() is None:
-        return
-    from streams import librdkafka_kernel as kernel
-
-    nothing = np.empty(0, np.int64)
-    group, _, _, count, _ = kernel.sort(kernel.ends_last(nothing, 0))
-    kernel.pack(nothing, group, np.zeros((count, kernel.COLUMNS), np.int64))
-    kernel.destroy(nothing)
+    """Read a record set without records."""
+    records_of(("warm", 0), record_set(np.empty(0, np.uint8), 0, []))
+    kernel.unpack(0, np.empty((0, kernel.COLUMNS), np.int64), 0, np.empty((kernel.FIELDS, 1), np.int64))
 
 
 def _arrow_record() -> bytes:

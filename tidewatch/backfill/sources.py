@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from schemas.columns import RawBatch
 from sinks.archive_files import PartitionFiles, extent_of
 from sinks.errors import SinkError, TopicError
 from sinks.tables import raw_batch_of
-from streams.fetcher import UNREADABLE
-from streams.intake import Records, open_intake
+from streams.consumer import BatchConsumer
+from streams.intake import End, Failure, Records
 from tidewatch.backfill.record_files import batches_of, is_record_file, records_of
 
 _BATCH = 20_000
@@ -101,33 +101,24 @@ class TopicSource(msgspec.Struct, frozen=True):
         """Yield the records in offset order.
 
         Raises:
-            KafkaException: the broker no longer has them or does not let them be read.
+            SinkError: the broker no longer has them or does not let them be read.
         """
         if self.start >= self.end:
             return
-        settings = {
-            "log_level": 3,
-            **self.connection,
-            "group.id": "tidewatch-backfill",  # librdkafka wants a name; nothing is ever committed under it
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "error",
-        }
-        with closing(open_intake(settings)) as intake:
-            place = (self.topic, self.partition)
-            intake.assign(place, self.start)
+        with closing(BatchConsumer(self.connection)) as consumer:
+            consumer.assign((self.topic, self.partition), self.start)
             position = self.start
             while position < self.end:
-                for arrival in intake.consume(_BATCH, 0.5):
-                    if isinstance(arrival, Records):
-                        batch = _until(arrival, position, self.end)
-                        position = batch.next
-                        yield batch
-                    elif arrival.code == KafkaError._PARTITION_EOF:
-                        position = max(position, arrival.offset)
-                    elif arrival.code in UNREADABLE:
-                        raise KafkaException(KafkaError(arrival.code, arrival.text))
+                for arrival in consumer.consume(_BATCH, 0.5):
+                    match arrival:
+                        case Records():
+                            batch = _until(arrival, position, self.end)
+                            position = batch.next
+                            yield batch
+                        case End():
+                            position = max(position, arrival.offset)
+                        case Failure():
+                            raise SinkError(f"{self.topic}[{self.partition}] cannot be read: {arrival.text}")
 
 
 def _until(records: Records, start: int, end: int) -> RawBatch:
