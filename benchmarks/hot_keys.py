@@ -18,10 +18,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import psutil
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from benchmarks.asked import asked
 from benchmarks.processes import started, usage
 from producers.producer import EventProducer
 from producers.spreading import Spreader
@@ -79,11 +79,9 @@ def drain(
     cores = sorted(os.sched_getaffinity(0))
     environment = {"TIDEWATCH_BOOTSTRAP": connection["bootstrap.servers"]}
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(started(command, cores, folder / f"{source}-{n}.log", environment))
-            for n in range(PARTITIONS)
-        ]
-        until(lambda: owned(admin, source) == PARTITIONS, "the workers do not share the partitions")
+        logs = [folder / f"{source}-{n}.log" for n in range(PARTITIONS)]
+        workers = [stack.enter_context(started(command, cores, log, environment)) for log in logs]
+        until(lambda: all(map(works, logs)), "the workers do not share the partitions")
         before = [cpu(worker) for worker in workers]
         with EventProducer(connection, source) as producer:
             if spread:
@@ -98,13 +96,10 @@ def drain(
     return results(connection, source)
 
 
-def owned(admin: AdminClient, app: str) -> int:
-    """Return how many members of an app own partitions."""
-    try:
-        description = admin.describe_consumer_groups([app])[app].result(10)
-    except (KafkaException, TimeoutError):  # before the first worker there is no group
-        return 0
-    return sum(bool(m.assignment and m.assignment.topic_partitions) for m in description.members)
+def works(log: Path) -> bool:
+    """Tell whether the worker that writes this log has a partition and is ready to work on it."""
+    said = asked(log)
+    return said is not None and bool(said.positions)
 
 
 def cpu(process: psutil.Process) -> float:

@@ -46,8 +46,8 @@ def make_topics(
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str | Callable[[], str]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
+    """Wait for a condition, as long as a busy machine may need: ``seconds``, and ``PATIENCE`` where that is longer."""
+    deadline = time.monotonic() + max(seconds, PATIENCE)
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what if isinstance(what, str) else what())

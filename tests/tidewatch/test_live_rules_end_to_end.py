@@ -20,7 +20,7 @@ from schemas.topics import RULES_TOPIC, find_topic
 from streams.checkpoint import PROGRESS, Control, Progress
 from streams.stages import stage_of
 from streams.task import Output, RuledTask
-from tests.streams.harness import read, until
+from tests.streams.harness import eventually, read, until
 from tests.tidewatch.test_worker_end_to_end import EVENTS, PIPELINE, encoded, events, worker
 from tidewatch.cli import commands
 from tidewatch.declarations import find_pipeline
@@ -102,12 +102,11 @@ def test_a_rule_changed_live_survives_a_kill(
             monkeypatch, kafka.bootstrap, "rules", "apply", str(rules), "--pipeline", declaration, "--json"
         )
         assert set(json.loads(applied.stdout)["actions"].values()) == {"add"}
-        until(lambda: bool(changes(kafka.bootstrap, topic_prefix)), 60, "nobody follows the rules")
+        change = followed(kafka.bootstrap, topic_prefix)
         for first in range(EVENTS // 2, EVENTS, 2_000):
             load(kafka.connection, source, records[first : first + 2_000])
         killed.kill()
     with worker(declaration, kafka.bootstrap, topic_prefix):
-        (change,) = changes(kafka.bootstrap, topic_prefix)
         expected = undisturbed(declaration, source, change)
         until(
             lambda: (
@@ -131,10 +130,17 @@ def test_a_rule_changed_live_survives_a_kill(
     assert set(json.loads(again.stdout)["actions"].values()) == {"keep"}
 
 
-def changes(bootstrap: str, app: str) -> list[Control]:
-    return [
-        control for control in controls(bootstrap, app) if control.kind == "rules" and control.text != "{}"
-    ]
+def followed(bootstrap: str, app: str) -> Control:
+    """Wait for the change to take effect; a new base of the state deletes the progress before it, so this is no time to dawdle."""
+    found: list[Control] = []
+
+    def look() -> bool:
+        found[:] = [c for c in controls(bootstrap, app) if c.kind == "rules" and c.text != "{}"]
+        return bool(found)
+
+    eventually(look, "nobody follows the rules")
+    (change,) = found
+    return change
 
 
 def test_what_is_wrong_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from producers.producer import EventProducer
 from schemas.results import WindowSummary
 from streams.positions import log_range
-from tests.streams.harness import Reader, until
+from tests.streams.harness import Reader, eventually, until, workers
 from tests.tidewatch.test_worker_end_to_end import encoded, worker
 from tidewatch.recut import range_table
 
@@ -51,8 +51,12 @@ def key(sensor: int) -> bytes:
 
 def send(producer: EventProducer, some: list[tuple[int, int, float]]) -> None:
     for row in some:
-        producer.send_bytes(key(row[0]), encoded(row).replace(b'"s%d"' % row[0], b'"%s"' % key(row[0])))
+        producer.send_bytes(key(row[0]), value(row))
     producer.flush()
+
+
+def value(row: tuple[int, int, float]) -> bytes:
+    return encoded(row).replace(b'"s%d"' % row[0], b'"%s"' % key(row[0]))
 
 
 def tidewatch(bootstrap: str, *arguments: str) -> dict[str, Any]:
@@ -125,3 +129,55 @@ def counted(reader: Reader, out: str) -> Counter[tuple[str, int]]:
 
 def late(reader: Reader, out: str) -> int:
     return sum(len(messages) for (topic, _), messages in reader.messages.items() if topic != out)
+
+
+@pytest.mark.kafka
+def test_copiers_that_are_killed_or_fenced_copy_each_row_once(
+    kafka: Any, topic_prefix: str, tmp_path: Path
+) -> None:
+    """The first is killed between produce and commit, the second fenced by the third, which is told to stop in the end."""
+    old, new = f"{topic_prefix}.v1", f"{topic_prefix}.v2"
+    AdminClient(kafka.connection).create_topics([NewTopic(old, PARTITIONS, 1)])[old].result(30)
+    everything = rows()
+    command = [
+        sys.executable, "-m", "tidewatch", "topics", "recut", old, new, "--follow",
+        "--at", "2025-06-15T15:07:40", "--like", "iot.sensor.reading.v1",
+    ]  # fmt: skip
+    pieces = (everything[at : at + 10] for at in range(8_000, EVENTS, 10))
+    environment = {"TIDEWATCH_BOOTSTRAP": kafka.bootstrap}
+    with EventProducer(kafka.connection, old) as producer, workers(command, tmp_path, environment) as copiers:
+
+        def fenced(number: int) -> bool:
+            send(producer, next(pieces, []))
+            return copiers.processes[number].poll() is not None
+
+        send(producer, everything[:7_000])
+        copiers.start()
+        eventually(lambda: range_table(kafka.connection, new) is not None, copiers.log)
+        reader = Reader(kafka.bootstrap, [new], PARTITIONS)
+        eventually(lambda: taken(reader) == to_copy(everything[:7_000]), copiers.log)
+        copiers.arm("commit-produced")
+        send(producer, everything[7_000:8_000])
+        copiers.died(0, "commit-produced")
+        copiers.start()
+        eventually(lambda: taken(reader) == to_copy(everything[:8_000]), copiers.log)
+        third = copiers.start()
+        eventually(lambda: fenced(1), "the second is not fenced")
+        assert copiers.processes[1].returncode == 1
+        send(producer, [row for piece in pieces for row in piece])
+        eventually(lambda: taken(reader) == to_copy(everything), copiers.log)
+        third.terminate()
+        assert third.wait(60) == 0
+    reader.close()
+    found = Counter(message.value() for messages in reader.messages.values() for message in messages)
+    assert found == Counter(value(row) for row in everything if row[1] >= CUT)
+
+
+def to_copy(some: list[tuple[int, int, float]]) -> int:
+    return sum(time >= CUT for _, time, _ in some)
+
+
+def taken(reader: Reader) -> int:
+    """Return how many committed rows the new topic has."""
+    reader.read(0.5)
+    return sum(map(len, reader.messages.values()))
