@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,28 +13,33 @@ from benchmarks.ledger import Ledger
 
 OURS, THEIRS, WRONG = "#0b6e99", "#9aa5ad", "#c0392b"
 Number = Callable[[Figures], float]
+BARS: tuple[tuple[str, str, Number], ...] = (
+    ("throughput.svg", "events a second", lambda f: f.events_per_s),
+    ("cpu.svg", "processor seconds a million events", lambda f: f.cpu_s_per_million),
+)
 
 
 def draw(ledger: Ledger, folder: Path) -> list[Path]:
-    """Draw what a ledger has, an SVG each; return the files. The same ledger gives the same bytes."""
+    """Draw what a ledger has, but for what noise has hidden, an SVG each; return the files.
+
+    The same ledger gives the same bytes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = {name: summary(ledger.drains, name) for name in dict.fromkeys(e.scenario for e in ledger.drains)}
-    files = []
-    if plain := found.pop("plain", None):
-        files.append(_bars(plain, lambda f: f.events_per_s, "events a second", folder / "throughput.svg"))
-        files.append(
-            _bars(
-                plain, lambda f: f.cpu_s_per_million, "processor seconds a million events", folder / "cpu.svg"
-            )
-        )
+    plain = list(found.pop("plain", {}).values())
+    files = [
+        _bars([each for each in plain if number(each) > 0], number, what, folder / name)
+        for name, what, number in BARS
+        if any(number(each) > 0 for each in plain)
+    ]
     if any(found.values()):
         files.append(_scenarios(found, folder / "scenarios.svg"))
     return files
 
 
-def _bars(systems: Mapping[str, Figures], number: Number, what: str, file: Path) -> Path:
-    """Draw a bar a system on a logarithmic axis; what is wrong is marked, what noise has hidden left out."""
-    ordered = sorted((each for each in systems.values() if number(each) > 0), key=number)
+def _bars(systems: Sequence[Figures], number: Number, what: str, file: Path) -> Path:
+    """Draw a bar a system on a logarithmic axis; what is wrong is marked."""
+    ordered = sorted(systems, key=number)
     figure = Figure(figsize=(8, 0.45 * len(ordered) + 1.2), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(

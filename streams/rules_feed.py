@@ -11,7 +11,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.rules.base import Declaration
-from streams.rules.ruleset import RuleError, Ruleset
+from streams.rules.ruleset import RuleError, Ruleset, check_spec
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +19,35 @@ Specs = dict[str, dict[str, Any]]
 
 
 class RuleBook:
-    """The specs of one pipeline's rules by name, as the topic has them; a record that cannot be is passed over."""
+    """The specs of one pipeline's rules by name, as the topic has them, whatever order they came in.
+
+    A record that is wrong by itself is passed over. What names rules that are not there has no effect until they are: a composite
+    may come before its parts.
+    """
 
     def __init__(self, pipeline: str, declared: Sequence[Declaration]) -> None:
-        self.specs: Specs = {}
+        self._newest: Specs = {}
         self._pipeline, self._declared = pipeline, declared
+
+    @property
+    def specs(self) -> Specs:
+        """The specs that have an effect."""
+        chosen: Specs = {}
+        refused = {name: RuleError("") for name in sorted(self._newest)}
+        tried = len(refused) + 1
+        while len(refused) < tried:  # what one needs may come after it
+            tried = len(refused)
+            for name in list(refused):
+                try:
+                    Ruleset.of(self._declared, chosen | {name: self._newest[name]})
+                except RuleError as error:
+                    refused[name] = error
+                else:
+                    chosen[name] = self._newest[name]
+                    del refused[name]
+        for name, why in refused.items():
+            log.warning("rule %r of %s has no effect: %s", name, self._pipeline, why)
+        return chosen
 
     @property
     def text(self) -> str:
@@ -35,20 +59,21 @@ class RuleBook:
         pipeline, _, name = (key or b"").decode("utf-8", "replace").partition("/")
         if pipeline != self._pipeline:
             return False
-        changed = {other: spec for other, spec in self.specs.items() if other != name}
         try:
-            if value is not None:
-                changed[name] = _spec(name, value)
-            Ruleset.of(self._declared, changed)
+            spec = None if value is None else _spec(name, value)
         except RuleError as error:
             log.error("rule %r of %s is left as it was: %s", name, pipeline, error)
             return False
-        was, self.specs = self.specs, changed
-        return was != changed
+        was = self._newest.pop(name, None)
+        if spec is not None:
+            self._newest[name] = spec
+        return was != spec
 
 
 class RulesFeed(threading.Thread):
     """Tell ``on_change(pipeline, text)`` what the rules on top of the declared ones are, now and whenever they change.
+
+    Changes are told together where the topic ends, lest those that were applied together take effect one by one.
 
     Delivery: every change is told at least once and the newest last. ``caught_up`` is set once the topic was read to its end.
     """
@@ -73,20 +98,21 @@ class RulesFeed(threading.Thread):
         """Read until stopped."""
         consumer = reader(self._connection)
         try:
-            waiting = assign_all(consumer, self._topic)
+            waiting, changed = assign_all(consumer, self._topic), set(self._books)
             while not self._stopping.is_set():
-                changed: set[str] = set()
                 for message in consumer.consume(1_000, 0.2):
-                    error = message.error()
+                    error, partition = message.error(), int(message.partition() or 0)
                     if error is None:
                         changed |= self._take(message)
+                        waiting.add(partition)
                     elif error.code() == KafkaError._PARTITION_EOF:
-                        waiting.discard(int(message.partition() or 0))
-                first = not waiting and not self.caught_up.is_set()
-                for pipeline in sorted(self._books if first else changed if not waiting else ()):
+                        waiting.discard(partition)
+                if waiting:
+                    continue
+                for pipeline in sorted(changed):
                     self._on_change(pipeline, self._books[pipeline].text)
-                if first:
-                    self.caught_up.set()
+                changed.clear()
+                self.caught_up.set()
         except KafkaException as error:
             log.error("live rules cannot be read from %s: %s", self._topic, error)
         finally:
@@ -128,4 +154,5 @@ def _spec(name: str, value: bytes) -> dict[str, Any]:
         raise RuleError(f"not a JSON object: {error}") from error
     if spec.get("name") != name:
         raise RuleError(f"its key names {name!r}, its value {spec.get('name')!r}")
+    check_spec(spec)
     return spec

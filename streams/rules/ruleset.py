@@ -94,6 +94,18 @@ class Ruleset:
         return next((mute.name for mute in self.mutes if mute.covers(rule, labels, time)), None)
 
 
+def check_spec(spec: Spec) -> None:
+    """See that a spec is right by itself, whatever other rules there are.
+
+    Raises:
+        RuleError: it is wrong; the message says what would be right.
+    """
+    if spec.get("kind") == "mute":
+        mute_of(spec)
+    elif spec.get("enabled", True):
+        rule_of(spec)
+
+
 def rule_of(spec: Spec) -> Scoped:
     """Return the rule that a spec describes.
 

@@ -192,6 +192,10 @@ def test_pictures_show_each_system_and_are_the_same_again(tmp_path: Path) -> Non
     again = draw(ledger, tmp_path / "two")
     assert [file.read_bytes() for file in again] == [file.read_bytes() for file in files]
     assert draw(Ledger(), tmp_path) == []
+    noise = Ledger()
+    for events in (0, 1_000):
+        noise.append(entry("tidewatch", 1, events, 1.0))
+    assert draw(noise, tmp_path) == []
 
 
 def test_every_system_has_two_sizes() -> None:

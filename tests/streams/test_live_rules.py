@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -230,6 +231,48 @@ def test_a_rule_book_keeps_what_was_right() -> None:
     assert not book.take(b"p/high", b'{"name": "high", "kind": "threshold", "abov": 6}')
     assert not book.take(b"p/high", b"no json")
     assert not book.take(b"p/high", b'{"name": "low", "kind": "threshold", "above": 6}')
+    assert not book.take(b"p/both", b'{"name": "both", "kind": "composite", "of": []}')
     assert book.text == text
     assert book.take(b"p/high", None)
     assert book.text == "{}"
+
+
+SPECS = {
+    "both": {"kind": "composite", "of": ["high", "jump"]},
+    "high": {"kind": "threshold", "above": 5},
+    "jump": {"kind": "rate_of_change", "above": 1000},
+    "quiet": {
+        "kind": "mute",
+        "rules": ["both"],
+        "start": "2026-01-01T00:00:00Z",
+        "end": "2026-01-02T00:00:00Z",
+    },
+}
+
+
+@given(st.permutations(sorted(SPECS)))
+def test_rules_may_come_in_any_order(order: list[str]) -> None:
+    """A composite may come before its parts, and a mute before the composite."""
+    book = RuleBook("p", [Threshold(name="high", above=50.0)])
+    for name in order:
+        assert book.take(f"p/{name}".encode(), json.dumps({"name": name, **SPECS[name]}).encode())
+    assert json.loads(book.text).keys() == SPECS.keys()
+
+
+def test_what_names_a_rule_that_has_gone_has_no_effect_until_it_is_back() -> None:
+    book = RuleBook("p", [Threshold(name="high", above=50.0)])
+    for name, spec in SPECS.items():
+        book.take(f"p/{name}".encode(), json.dumps({"name": name, **spec}).encode())
+    assert book.take(b"p/jump", None)
+    assert book.specs.keys() == {"high"}
+    assert book.take(b"p/jump", json.dumps({"name": "jump", **SPECS["jump"]}).encode())
+    assert book.specs.keys() == SPECS.keys()
+
+
+def test_rules_that_need_each_other_can_be_switched_off_together() -> None:
+    declared = [Threshold(name="a", above=5.0), Threshold(name="b", above=5.0), Composite("z", of=("a", "b"))]
+    book = RuleBook("p", declared)
+    book.take(b"p/a", b'{"name": "a", "enabled": false}')
+    assert book.specs == {}
+    book.take(b"p/z", b'{"name": "z", "enabled": false}')
+    assert book.specs.keys() == {"a", "z"}

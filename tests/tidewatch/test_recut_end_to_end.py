@@ -137,7 +137,8 @@ def test_copiers_that_are_killed_or_fenced_copy_each_row_once(
 ) -> None:
     """The first is killed between produce and commit, the second fenced by the third, which is told to stop in the end."""
     old, new = f"{topic_prefix}.v1", f"{topic_prefix}.v2"
-    AdminClient(kafka.connection).create_topics([NewTopic(old, PARTITIONS, 1)])[old].result(30)
+    admin = AdminClient(kafka.connection)
+    admin.create_topics([NewTopic(old, PARTITIONS, 1)])[old].result(30)
     everything = rows()
     command = [
         sys.executable, "-m", "tidewatch", "topics", "recut", old, new, "--follow",
