@@ -7,15 +7,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from schemas.topics import TopicSpec
 
 TIMEOUT = 30.0
+NOT_YET = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+"""What is said of a partition that was just made, until its broker has learnt that it leads it."""
 DriftKind = Literal["missing", "partitions", "setting"]
 
 
@@ -124,7 +134,7 @@ def observe(admin: AdminClient, names: Iterable[str]) -> dict[str, Observed]:
 
 
 def create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int = -1) -> list[str]:
-    """Make those topics that are missing, and return their names once every broker asked knows them.
+    """Make those topics that are missing, and return their names once they can be read and written.
 
     Safe to repeat and to run twice at once. ``replication`` -1 takes the cluster's default.
 
@@ -152,14 +162,30 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int = -1
 
 
 def wait_until_known(admin: AdminClient, names: Sequence[str]) -> None:
-    """Wait until topics that were just made are known to the brokers, which learn of them a little later."""
+    """Wait until topics that were just made are known to the brokers and led by some, who learn of them a little later."""
     deadline = time.monotonic() + TIMEOUT
-    while not set(names) <= admin.list_topics(timeout=TIMEOUT).topics.keys():
+    while not _led(admin, names):
         if time.monotonic() > deadline:
             raise KafkaException(
                 KafkaError(KafkaError._TIMED_OUT, "topics were made but are not known to the brokers yet")
             )
         time.sleep(0.1)
+
+
+def _led(admin: AdminClient, names: Sequence[str]) -> bool:
+    known = admin.list_topics(timeout=TIMEOUT).topics
+    if not set(names) <= known.keys():
+        return False
+    latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    places = {
+        TopicPartition(name, partition): latest for name in names for partition in known[name].partitions
+    }
+    try:
+        for future in admin.list_offsets(places, request_timeout=TIMEOUT).values():
+            future.result(TIMEOUT)
+    except KafkaException as error:
+        return error.args[0].code() not in NOT_YET
+    return True
 
 
 def mend(admin: AdminClient, found: Sequence[Drift]) -> list[Drift]:
