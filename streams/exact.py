@@ -48,6 +48,7 @@ class ExactWindow(Window):
             group, value, steps.astype(np.int64), time, codes, self._slots, self._rows, integers, log
         )
         self._note(group, log)
+        self._keep(group, value, time, codes)
 
     def merge(self, group: NDArray[np.int32], table: PaneTable, panes: NDArray[np.intp]) -> None:
         """Add panes of a table to groups, shape (k,) each."""
@@ -63,6 +64,7 @@ class ExactWindow(Window):
         )
         if self.fired:
             self._columns["late"][self._slots[group]] = 1
+        self._added = None
         which, codes, counts = table.bins(panes)
         self._bins.note((self._slots[group].astype(np.int64)[which] << CODE_BITS) | codes, counts)
 

@@ -30,7 +30,8 @@ from streams.watch import Watch
 from streams.watermark import BEGINNING, SILENT, watermarks
 from streams.windows import Window
 
-STATE_FORMAT = 3
+STATE_FORMAT = 4
+_READABLE = (3, 4)  # the third has no rows, only groups
 
 Bools = NDArray[np.bool_]
 
@@ -321,7 +322,7 @@ class WindowTask:
 
     def _read_header(self) -> None:
         form, *rest = msgspec.msgpack.decode(self._small["header"])
-        if form != STATE_FORMAT:
+        if form not in _READABLE:
             raise ValueError(f"its windows have format {form}, not {STATE_FORMAT}")
         self._watermark, self._max_time, self._rollups.idle = rest
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams import window_kernel as kernel
+from streams.added import PACKED_ROWS, ROWS_A_GROUP, Added, unpacked
 from streams.bins import CODE_BITS, Bins, Sparse
 from streams.blocks import Saved
 from streams.narrow import Narrow, narrowed, widened
@@ -77,6 +78,9 @@ class Window:
         self._used = 0
         self._bins = Bins()
         self._saved_as: bool | None = None  # whether it had fired when it was last saved
+        self._added: Added | None = (
+            None  # since it was last saved, unless groups as they are now take fewer bytes
+        )
 
     @property
     def touched_late(self) -> bool:
@@ -94,6 +98,7 @@ class Window:
         log = np.empty(len(group), np.int64)
         kernel.add_rows(group, value, time, codes, self._slots, self._rows, self._rows.view(np.int64), log)
         self._note(group, log)
+        self._keep(group, value, time, codes)
 
     def closed(self, *, only_late: bool = False) -> Closed:
         """Return the window's content, or that of the groups that late rows touched."""
@@ -128,6 +133,14 @@ class Window:
             self._columns[name][slots] = column
         owner = np.repeat(slots.astype(np.int64), np.diff(closed.indptr))
         self._bins.note((owner << CODE_BITS) | closed.codes, closed.counts)
+        self._added = None
+
+    def _keep(self, group: NDArray[np.int32], value: Floats, time: Ints, codes: Codes) -> None:
+        """Keep rows to be saved as they are, until they are too many for that to be of use."""
+        if self._added is not None:
+            self._added.keep(self.fired, group, value, time, codes)
+            if len(self._added) > ROWS_A_GROUP * self._used:
+                self._added = None
 
     def _note(self, group: NDArray[np.int32], log: Ints) -> None:
         """Note the bins of rows added, and that they came late if they did."""
@@ -146,11 +159,17 @@ class Window:
     def save(self, *, full: bool) -> Saved:
         """Return the content, or what has changed since the last call, in parts that ``load`` takes in the same order.
 
-        All of it is the same bytes for the same content. What changed costs by itself, however large the window is.
+        All of it is the same bytes for the same content. What changed costs by itself, however large the window is: rows as they
+        came or the groups that they changed, whichever are fewer bytes.
         """
         whole = full or self._saved_as is None
-        fresh = None if whole else self._bins.fresh()  # a row that changes an aggregate hits a bin, too
+        added, self._added = self._added, Added()
         before, self._saved_as = self._saved_as, self.fired
+        if not whole and added is not None and added.are_less(self._used):
+            self._bins.begin()
+            told = bool(len(added)) or before != self.fired
+            return Saved(list(added.parts(self.start, fired=self.fired)) if told else [], whole=False)
+        fresh = None if whole else self._bins.fresh()  # a row that changes an aggregate hits a bin, too
         if fresh is None:
             self._bins.begin()
             slots = np.argsort(self._group[: self._used])
@@ -184,11 +203,27 @@ class Window:
         return msgspec.msgpack.encode(packed)
 
     def load(self, part: bytes) -> None:
-        """Take over a part of what ``save`` returned: groups as they are now, and bins to add."""
-        start, self.fired, group, floats, integers, sizes, codes, counts = msgspec.msgpack.decode(
-            part, type=Packed
-        )
+        """Take over a part of what ``save`` returned: rows to add, or groups as they are now and bins to add."""
+        start, self.fired, *packed = msgspec.msgpack.decode(part)
         assert start == self.start
+        if len(packed) == PACKED_ROWS:
+            rows = unpacked(packed)
+            if len(rows[0]):
+                self.update(*rows)
+        else:
+            self._load_groups(*packed)
+        self._bins.begin()
+        self._saved_as, self._added = self.fired, Added()
+
+    def _load_groups(
+        self,
+        group: Narrow,
+        floats: bytes,
+        integers: list[Narrow],
+        sizes: Narrow,
+        codes: bytes,
+        counts: Narrow,
+    ) -> None:
         groups = widened(group).astype(np.int32)
         if len(groups):
             first = self._used
@@ -202,8 +237,6 @@ class Window:
             else:
                 owner = np.repeat(slots.astype(np.int64) << CODE_BITS, widened(sizes))
                 self._bins.note(owner | np.frombuffer(codes, "<u2"), widened(counts))
-        self._bins.begin()
-        self._saved_as = self.fired
 
     def _hold(self, rows: NDArray[np.float64]) -> None:
         """Keep the aggregates of a slot side by side, so that a row touches two lines of the cache and not a dozen."""

@@ -126,18 +126,22 @@ def restore(bootstrap: str, folder: Path, *, standbys: int) -> Measured:
     command = [
         sys.executable, "-m", "tidewatch", "worker", f"{file}:MINE", "--app-id", source, "--state-interval", "30",
     ]  # fmt: skip
-    with workers(
-        command, folder, {"TIDEWATCH_BOOTSTRAP": bootstrap, "TIDEWATCH_STANDBYS": str(standbys)}
-    ) as group:
+    settings = {
+        "TIDEWATCH_BOOTSTRAP": bootstrap,
+        "TIDEWATCH_STANDBYS": str(standbys),
+        "TIDEWATCH_STANDBY_BYTES": str(4 << 30),
+    }
+    with workers(command, folder, settings) as group:
         group.start()
         wait_until(lambda: len(_owned(group, 0)) == PARTITIONS, PATIENCE, lambda: group.log()[-2000:])
         cold = group.metric("tidewatch_restore_seconds_sum", 0) or 0.0
         _second(group, lambda: True)
         wait_until(
-            lambda: not standbys or _copied(group) >= size,
+            lambda: not standbys or _is_built(group, size),
             PATIENCE,
             "no copy",
         )
+        copied = _copied(group)
         owner = next(n for n in (0, 1) if 0 in _owned(group, n))
         heir = 1 - owner
         was = group.metric("tidewatch_restore_seconds_sum", heir) or 0.0
@@ -163,7 +167,8 @@ def restore(bootstrap: str, folder: Path, *, standbys: int) -> Measured:
             "not restored",
         )
         restored = (group.metric("tidewatch_restore_seconds_sum", heir) or 0.0) - was
-        return {"state_mb": size / 1e6, "started": cold, "restored": restored, "seconds": took}
+        found = {"state_mb": size / 1e6, "started": cold, "restored": restored, "seconds": took}
+        return found | {"copy_mb": copied / 1e6} if standbys else found
 
 
 def _pair(group: Workers, working: Callable[[], bool]) -> tuple[subprocess.Popen[bytes], set[int]]:
@@ -199,6 +204,13 @@ def _owned(group: Workers, number: int) -> set[int]:
 def _copied(group: Workers) -> float:
     """Return the bytes of copies that the worker with the most of them holds."""
     return max(group.metric("tidewatch_standby_bytes", n) or 0.0 for n in (0, 1))
+
+
+def _is_built(group: Workers, size: int) -> bool:
+    """Whether a copy of so many bytes of state is there and has been the same for a while."""
+    before = _copied(group)
+    time.sleep(3.0)
+    return size <= before == _copied(group)
 
 
 def _owner(case: CountingCase, partition: int) -> str:

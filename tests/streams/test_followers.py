@@ -199,12 +199,12 @@ def test_a_copy_that_lacks_a_block_says_so_and_begins_anew_with_the_next_base() 
 def test_a_state_of_another_format_is_refused() -> None:
     stage = stage_for(pipeline())
     task = WindowTask(pipeline())
-    with pytest.raises(ValueError, match="format 2, not 3"):
+    with pytest.raises(ValueError, match="format 2, not 4"):
         task.follow({"header": msgspec.msgpack.encode([2, 0, 0, False])}, ())
     copy = following(stage)
     live = {f"{stage.topic}\0header": 1}
     copy.take(block_key(stage.topic, "header", 1), msgspec.msgpack.encode([2, 0, 0, False]))
     copy.take(MANIFEST, msgspec.msgpack.encode(Manifest(1, signature_of([stage]), 1, {}, {}, live)))
     assert copy.followers is not None
-    with pytest.raises(ValueError, match="format 2, not 3"):
+    with pytest.raises(ValueError, match="format 2, not 4"):
         copy.followers.finish()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
@@ -106,15 +107,36 @@ def held_after(task: WindowTask, held: dict[str, bytes], *, full: bool = False) 
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=rows_strategy, window=st.sampled_from([TEN, Hopping(20, 10)]), data=st.data())
-def test_changes_add_up_to_the_state(rows: list[Row], window: Windowing, data: st.DataObject) -> None:
-    """A task that saves after every row goes on from what it saved as it would have gone on itself."""
-    definition = pipeline(15, window=window)
+@given(
+    rows=rows_strategy,
+    window=st.sampled_from([TEN, Hopping(20, 10)]),
+    resolution=st.sampled_from([None, 0.001]),
+    rows_a_group=st.sampled_from([0, 1, 4]),
+    data=st.data(),
+)
+def test_changes_add_up_to_the_state(
+    rows: list[Row],
+    window: Windowing,
+    resolution: float | None,
+    rows_a_group: int,
+    data: st.DataObject,
+) -> None:
+    """A task that saves now and then goes on from what it saved as it would have gone on itself.
+
+    What it saves is rows or groups, whichever are less by ``rows_a_group``.
+    """
+    definition = replace(pipeline(15, window=window), resolution=resolution)
     task, held = WindowTask(definition), dict[str, bytes]()
     fulls = data.draw(st.sets(st.integers(0, len(rows)), max_size=2))
-    for i in range(len(rows)):
-        task.process(columns(rows[i : i + 1], i))
-        held_after(task, held, full=i in fulls)
+    misses = data.draw(st.sets(st.integers(0, len(rows) - 2), max_size=20)) if len(rows) > 1 else set()
+    with (
+        patch("streams.windows.ROWS_A_GROUP", rows_a_group),
+        patch("streams.added.ROWS_A_GROUP", rows_a_group),
+    ):
+        for i in range(len(rows)):
+            task.process(columns(rows[i : i + 1], i))
+            if i not in misses:
+                held_after(task, held, full=i in fulls)
     again = WindowTask(definition)
     again.restore(held)
     assert again.snapshot(full=True) == task.snapshot(full=True)
@@ -135,10 +157,36 @@ def test_a_change_costs_what_it_changes_whatever_else_is_held() -> None:
     assert sizes[1] < whole / 1_000
 
 
+def test_few_rows_a_group_are_saved_as_rows_and_many_as_groups() -> None:
+    """So a change takes at most some 20 bytes a row and 100 a group, whichever are fewer."""
+    definition = replace(pipeline(), rules=())
+    for per_group, most in ((1, 20 * 5_000), (50, 100 * 5_000)):
+        task, held = WindowTask(definition), dict[str, bytes]()
+        task.process(columns([(f"g{i:05d}", 5, 0.5) for i in range(5_000)]))
+        held_after(task, held, full=True)
+        for turn in range(per_group):
+            task.process(columns([(f"g{i:05d}", 6, i / 7) for i in range(5_000)], 5_000 * (turn + 1)))
+        assert held_after(task, held) < most
+        again = WindowTask(definition)
+        again.restore(held)
+        assert again.snapshot(full=True) == task.snapshot(full=True)
+
+
+def test_state_of_the_format_before_is_read() -> None:
+    task = WindowTask(pipeline())
+    task.process(columns([("a", 1, 1.0), ("b", 2, 2.0)]))
+    blocks = {name: block for name, block in task.snapshot(full=True).items() if block is not None}
+    old = dict(blocks)
+    old["header"] = msgspec.msgpack.encode([3, *msgspec.msgpack.decode(blocks["header"])[1:]])
+    again = WindowTask(pipeline())
+    again.restore(old)
+    assert again.snapshot(full=True) == blocks
+
+
 def test_state_of_another_format_is_refused() -> None:
     task = WindowTask(pipeline())
     task.process(columns([("a", 1, 1.0)]))
     blocks = {name: block for name, block in task.snapshot(full=True).items() if block is not None}
     blocks["header"] = msgspec.msgpack.encode([2, 0, 0, False])
-    with pytest.raises(ValueError, match="format 2, not 3"):
+    with pytest.raises(ValueError, match="format 2, not 4"):
         WindowTask(pipeline()).restore(blocks)
