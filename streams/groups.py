@@ -103,10 +103,10 @@ class Groups:
     def add(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Add new groups by all of their labels, in order."""
         depth, first = len(self._by), len(self.kept)
-        keys = [row[:depth] for row in rows]
+        keys = [row[:depth] for row in rows] if depth < len(self.label_names) else rows
         self._codes.update(zip(keys, range(first, first + len(rows)), strict=True))
         self.kept += rows
-        self.keys += map(_key_of, keys)
+        self.keys += [row[0].encode() for row in rows] if depth else [_key_of(())] * len(rows)
         self.names += names_of(keys)
 
     def _append(self, key: tuple[str, ...], labels: tuple[str, ...]) -> int:
