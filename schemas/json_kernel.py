@@ -12,7 +12,8 @@ import numpy as np
 
 from schemas.compiled import compiled
 from schemas.lexicon_kernel import code_of, part, same
-from schemas.memory import byte_at, trailing_zeros, word_at
+from schemas.memory import byte_at, int64_at, put_int64, trailing_zeros, word_at
+from schemas.packed import address_of
 
 LABEL, NUMBER, TIME = 0, 1, 2
 """What a field holds."""
@@ -31,6 +32,9 @@ _POWERS = np.array([float(10**i) for i in range(23)])
 _UNSURE = -1
 _ONES, _TOPS, _NO_TOPS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080), np.uint64(0)
 _U32, _U34, _U92 = np.uint64(32), np.uint64(_QUOTE), np.uint64(_BACKSLASH)
+_UPPER, _ZEROS, _SIXES = _ONES * np.uint64(0xF0), _ONES * np.uint64(_ZERO), _ONES * np.uint64(6)
+_U8, _U16, _TEN, _PAIRS = np.uint64(8), np.uint64(16), np.uint64(10), np.uint64(0x000000FF000000FF)
+_HIGH_PAIRS, _LOW_PAIRS = np.uint64(0x000F424000000064), np.uint64(0x0000271000000001)
 _TRUE, _FALSE, _NULL = (np.uint64(int.from_bytes(word, "little")) for word in (b"true", b"false", b"null"))
 _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
@@ -38,7 +42,10 @@ _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 @compiled
 def _skip(at: int, end: int) -> int:
     """Return where white space ends."""
-    while at < end and (byte_at(at) == 32 or byte_at(at) == 10 or byte_at(at) == 13 or byte_at(at) == 9):
+    while at < end:
+        c = byte_at(at)
+        if c > 32 or (c != 32 and c != 10 and c != 13 and c != 9):
+            break
         at += 1
     return at
 
@@ -72,13 +79,28 @@ def _text_end(at: int, end: int, high: Any) -> int:
 
 
 @compiled
+def _all_digits(word: Any) -> bool:
+    """Tell whether eight bytes are digits: the upper half of each is 3, also after six more."""
+    return bool((word & _UPPER) == _ZEROS and ((word + _SIXES) & _UPPER) == _ZEROS)
+
+
+@compiled
+def _digits_end(at: int, end: int) -> int:
+    """Return where digits end."""
+    while end - at >= 8 and _all_digits(word_at(at)):
+        at += 8
+    while at < end and _ZERO <= byte_at(at) <= _NINE:
+        at += 1
+    return at
+
+
+@compiled
 def _number_end(at: int, end: int) -> int:
     """Return where a number by JSON's grammar ends."""
     if at < end and byte_at(at) == _MINUS:
         at += 1
     first = at
-    while at < end and _ZERO <= byte_at(at) <= _NINE:
-        at += 1
+    at = _digits_end(at, end)
     if at == first or (byte_at(first) == _ZERO and at > first + 1):
         return _UNSURE
     if at < end and byte_at(at) == _POINT:
@@ -145,12 +167,22 @@ def _number(at: int, end: int) -> tuple[float, int]:
 
 @compiled
 def _digits(at: int, n: int) -> int:
-    value = 0
-    for i in range(at, at + n):
+    value: Any = 0
+    stop = at + n
+    while stop - at >= 8:
+        word = word_at(at)
+        if not _all_digits(word):
+            return _UNSURE
+        # Neighbours are joined: eight digits to four pairs, to two fours, to one number.
+        word = (word - _ZEROS) * _TEN + ((word - _ZEROS) >> _U8)
+        pairs, others = word & _PAIRS, (word >> _U16) & _PAIRS
+        value = value * 100_000_000 + np.int64((pairs * _HIGH_PAIRS + others * _LOW_PAIRS) >> _U32)
+        at += 8
+    for i in range(at, stop):
         if not _ZERO <= byte_at(i) <= _NINE:
             return _UNSURE
         value = value * 10 + byte_at(i) - _ZERO
-    return value
+    return int(value)
 
 
 @compiled
@@ -219,15 +251,20 @@ def _other_value(at: int, end: int) -> int:
 
 
 @compiled
-def _field(at: int, end: int, expected: int, fields: Any) -> int:
+def _of(fields: int, field: int, what: int) -> int:
+    """Return what the plan says of a field."""
+    return int64_at(fields + 8 * (FIELD * field + what))
+
+
+@compiled
+def _field(at: int, end: int, expected: int, fields: int, n: int) -> int:
     """Return the field whose name and closing quote begin at ``at``, trying the expected one first, else -1."""
-    n = len(fields)
     for step in range(n):
         field = expected + step
         if field >= n:
             field -= n
-        size = fields[field, SIZE]
-        if at + size < end and byte_at(at + size) == _QUOTE and same(at, fields[field, NAME], size):
+        size = _of(fields, field, SIZE)
+        if at + size < end and byte_at(at + size) == _QUOTE and same(at, _of(fields, field, NAME), size):
             return field
     return _UNSURE
 
@@ -249,9 +286,14 @@ def _value(at: int, end: int, kind: int) -> tuple[int, int, int]:
 
 
 @compiled
-def _find(at: int, end: int, fields: Any, begin: Any, finish: Any, moments: Any) -> bool:
-    """Find the fields' values in one record; return False unless it surely is one flat object that has those it must."""
-    begin[:] = _UNSURE
+def _find(at: int, end: int, fields: int, n: int, found: int) -> bool:
+    """Find the fields' values in one record; return False unless it surely is one flat object that has those it must.
+
+    ``fields`` is the address of the plan's ``n`` fields, ``found`` that of three integers for each: where its value begins, -1 if
+    nowhere, where it ends, and of a time its milliseconds.
+    """
+    for field in range(n):
+        put_int64(found + 24 * field, _UNSURE)
     at = _skip(at, end)
     if at >= end or byte_at(at) != _OPEN:
         return False
@@ -261,8 +303,8 @@ def _find(at: int, end: int, fields: Any, begin: Any, finish: Any, moments: Any)
     while more:
         if at >= end or byte_at(at) != _QUOTE:
             return False
-        field = _field(at + 1, end, expected, fields)
-        close = _text_end(at + 1, end, _TOPS) if field < 0 else at + 1 + fields[field, SIZE]
+        field = _field(at + 1, end, expected, fields, n)
+        close = _text_end(at + 1, end, _TOPS) if field < 0 else at + 1 + _of(fields, field, SIZE)
         if close < 0:
             return False
         at = _skip(close + 1, end)
@@ -271,12 +313,15 @@ def _find(at: int, end: int, fields: Any, begin: Any, finish: Any, moments: Any)
         at = _skip(at + 1, end)
         if field < 0:
             at = _other_value(at, end)
-        elif begin[field] >= 0:
+        elif int64_at(found + 24 * field) >= 0:
             return False
         else:
             quoted = at < end and byte_at(at) == _QUOTE
-            begin[field], finish[field], moments[field] = _value(at, end, fields[field, KIND])
-            at = finish[field] + (1 if quoted else 0) if begin[field] >= 0 else _UNSURE
+            begin, finish, moment = _value(at, end, _of(fields, field, KIND))
+            put_int64(found + 24 * field, begin)
+            put_int64(found + 24 * field + 8, finish)
+            put_int64(found + 24 * field + 16, moment)
+            at = finish + (1 if quoted else 0) if begin >= 0 else _UNSURE
             expected = field + 1
         if at < 0:
             return False
@@ -286,13 +331,12 @@ def _find(at: int, end: int, fields: Any, begin: Any, finish: Any, moments: Any)
             at = _skip(at + 1, end)
     if at >= end or byte_at(at) != _CLOSE or _skip(at + 1, end) != end:
         return False
-    for field in range(len(fields)):
-        if begin[field] < 0 and fields[field, REQUIRED]:
+    for field in range(n):
+        if int64_at(found + 24 * field) < 0 and _of(fields, field, REQUIRED):
             return False
     return True
 
 
-@compiled
 def read(
     data: int, starts: Any, sizes: Any, records: Any, fields: Any, default: Any, codes: Any, numbers: Any, times: Any,
     sure: Any, fixes: Any, table: int,
@@ -303,20 +347,33 @@ def read(
     goes to row ``fields[f, PLACE]`` of the array for its kind. ``fixes`` gets (row, place, begin, end) of numbers that
     are valid but not surely rounded. ``sure`` says of each record whether it was read.
     """
-    n = len(fields)
+    found = np.empty((len(fields), 3), np.int64)
+    return int(
+        _read(
+            data, starts, sizes, records, address_of(fields), len(fields), address_of(found), default, codes, numbers, times,
+            sure, fixes, table,
+        )
+    )  # fmt: skip
+
+
+@compiled
+def _read(
+    data: int, starts: Any, sizes: Any, records: Any, fields: int, n: int, found: int, default: Any, codes: Any, numbers: Any,
+    times: Any, sure: Any, fixes: Any, table: int,
+) -> int:  # fmt: skip
     fixed = 0
-    begin, finish, moments = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     last, last_size, last_code = np.zeros(n, np.int64), np.full(n, -1, np.int64), np.zeros(n, np.int64)
     for row in range(len(records)):
         record = records[row]
         at = data + starts[record]
-        good = _find(at, at + sizes[record], fields, begin, finish, moments)
+        good = _find(at, at + sizes[record], fields, n, found)
         sure[row] = good
         if not good:
             continue
         for field in range(n):
-            kind, place = fields[field, KIND], fields[field, PLACE]
-            first, size = begin[field], finish[field] - begin[field]
+            kind, place = _of(fields, field, KIND), _of(fields, field, PLACE)
+            first = int64_at(found + 24 * field)
+            size = int64_at(found + 24 * field + 8) - first
             if kind == LABEL:
                 if first < 0:
                     codes[place, row] = default[place]
@@ -326,7 +383,7 @@ def read(
                     last_code[field] = code_of(first, size, place, table)
                 codes[place, row] = last_code[field]
             elif kind == TIME:
-                times[place, row] = moments[field] if first >= 0 else ABSENT
+                times[place, row] = int64_at(found + 24 * field + 16) if first >= 0 else ABSENT
             elif first < 0:
                 numbers[place, row] = np.nan
             else:

@@ -13,6 +13,7 @@ SLOTS, MASK, HASHES, LABELS, CODES, STOP, TEXTS, COUNTS, USED, TABLE = range(10)
 """What a table, an array of TABLE integers, holds: addresses of arrays, but for MASK (slots less one) and USED (entries)."""
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
+_LOW = np.uint64(0xFFFFFFFF)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -21,25 +22,26 @@ def part(at: int, size: int) -> Any:
     """Return up to eight bytes as a word, zeros after ``size``, reading none beyond."""
     if size >= 8:
         return word_at(at)
-    word = np.uint64(0)
-    for i in range(size):
-        word |= np.uint64(byte_at(at + i)) << np.uint64(8 * i)
-    return word
+    if size >= 4:  # what overlaps is the same in both halves
+        low, high = np.uint64(int32_at(at)) & _LOW, np.uint64(int32_at(at + size - 4)) & _LOW
+        return low | high << np.uint64(8 * (size - 4))
+    if size <= 0:
+        return np.uint64(0)
+    first, middle, last = np.uint64(byte_at(at)), size >> 1, size - 1
+    word = np.uint64(byte_at(at + middle)) << np.uint64(8 * middle)
+    return first | word | np.uint64(byte_at(at + last)) << np.uint64(8 * last)
 
 
 @compiled
 def same(a: int, b: int, size: int) -> bool:
     """Tell whether two stretches of memory hold the same bytes."""
-    while size >= 8:
-        if word_at(a) != word_at(b):
+    if size < 8:
+        return bool(part(a, size) == part(b, size))
+    last = size - 8
+    for at in range(0, last, 8):
+        if word_at(a + at) != word_at(b + at):
             return False
-        a += 8
-        b += 8
-        size -= 8
-    for i in range(size):
-        if byte_at(a + i) != byte_at(b + i):
-            return False
-    return True
+    return bool(word_at(a + last) == word_at(b + last))  # the last eight, some of which were compared before
 
 
 @compiled

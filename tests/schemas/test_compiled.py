@@ -12,7 +12,7 @@ from schemas import compiled, json_kernel, lexicon_kernel
 def test_loops_are_kept_where_their_sources_say() -> None:
     place = compiled.cache_place()
     assert place.name.startswith("loops-")
-    for loop in (json_kernel.read, lexicon_kernel.code_of):
+    for loop in (json_kernel._read, lexicon_kernel.code_of):
         assert Path(loop.stats.cache_path).is_relative_to(place)
 
 
