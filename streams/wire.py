@@ -246,6 +246,7 @@ def read_fetched(reader: Reader) -> tuple[int, list[Fetched]]:
         topic = reader.compact_text()
         found += [_read_partition(reader, topic) for _ in range(reader.unsigned() - 1)]
         reader.tags()
+    reader.tags()
     return error, found
 
 
