@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from schemas.errors import ErrorCode
 from schemas.followups import Clock, CohortUpdate, FollowUp
 from schemas.safety import SafetyReport
 from schemas.wire_fhir import decode_fhir
-from streams.blocks import Changes, cut, joined
+from streams.blocks import Changes, Runs, Saved, joined
 from streams.burial import buried, letter
 from streams.config import Stage
 from streams.monitoring import Monitored
@@ -121,6 +121,12 @@ class Known(msgspec.Struct, array_like=True):
     followed: dict[tuple[str, str], tuple[list[Stretch], list[int]]] = {}
 
 
+_PATIENTS = "all"
+_FORGET_EVERY = 10_000  # facts
+_AT_ONCE = 200  # patients that are packed together
+_decode_part = msgspec.msgpack.Decoder(tuple[list[str], dict[str, Known]]).decode
+
+
 class DeriveTask:
     """Implements ``streams.task.Task``: each fact changes what follows from its patient's facts, and only that is sent.
 
@@ -138,7 +144,10 @@ class DeriveTask:
         self._rules: dict[str, RiskRule | None] = {}
         self._max_time = BEGINNING
         self._since = 0
-        self._changes = Changes()
+        self._touched: dict[str, None] = {}  # patients since the last save, in order
+        self._gone: dict[str, None] = {}
+        self._saved = False
+        self._changes, self._runs = Changes(), Runs("patients")
         self._encode = msgspec.json.Encoder().encode
 
     @property
@@ -196,6 +205,7 @@ class DeriveTask:
 
         Such a one is remembered, lest what it takes back comes after it.
         """
+        self._touched[fact.patient] = None
         known = self._patients.get(fact.patient)
         if known is None:
             known = self._patients[fact.patient] = Known({}, {}, followed={})
@@ -216,7 +226,7 @@ class DeriveTask:
         if self._watched:
             self._follow(known, outputs)
         self._since += 1
-        if self._since >= 10_000:
+        if self._since >= _FORGET_EVERY:
             self._forget()
         return True
 
@@ -357,19 +367,47 @@ class DeriveTask:
         """Drop patients whose latest fact is older than the memory."""
         self._since = 0
         edge = self._max_time - self._pipeline.memory_days * DAY
-        self._patients = {name: known for name, known in self._patients.items() if known.latest >= edge}
+        gone = [name for name, known in self._patients.items() if known.latest < edge]
+        for name in gone:
+            del self._patients[name]
+            self._gone[name] = None
+            self._touched.pop(name, None)
 
     def snapshot(self, *, full: bool) -> Blocks:
         """Return the state as named blocks: all of them, or those changed since the last call."""
-        parts = {
-            "patients": msgspec.msgpack.encode([self._max_time, self._told, self._since, self._patients])
-        }
-        return self._changes.since(cut("derived", parts), full=full)
+        header = {"header": msgspec.msgpack.encode([self._max_time, self._told, self._since])}
+        whole = full or not self._saved
+        patients, gone = (self._patients, []) if whole else (self._touched, list(self._gone))
+        saved = {_PATIENTS: Saved(list(self._parts(list(patients), gone)), whole=whole)}
+        self._touched, self._gone, self._saved = {}, {}, True
+        return self._changes.since(header, full=full) | self._runs.since(saved, saved, full=full)
+
+    def _parts(self, patients: Sequence[str], gone: Sequence[str]) -> Iterator[bytes]:
+        """Yield who is gone, then patients as they are now, some at a time."""
+        for at in range(0, max(len(patients), 1), _AT_ONCE):
+            some = {name: self._patients[name] for name in patients[at : at + _AT_ONCE]}
+            if some or gone:
+                yield msgspec.msgpack.encode([gone, some])
+            gone = []
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
         if not blocks:
             return
+        if "header" not in blocks:
+            self._restore_packed(blocks)
+            return
+        self._max_time, self._told, self._since = msgspec.msgpack.decode(blocks["header"])
+        for part in self._runs.read(blocks).get(_PATIENTS, []):
+            gone, patients = _decode_part(part)
+            for name in gone:
+                self._patients.pop(name, None)
+            self._patients |= patients
+        self._changes.begin({"header": blocks["header"]})
+        self._saved = True
+
+    def _restore_packed(self, blocks: Mapping[str, bytes]) -> None:
+        """Take over patients packed as a whole, as an earlier version did; the next save writes all of them anew."""
         packed = joined(blocks, "derived")["patients"]
         self._max_time, self._told, self._since, self._patients = msgspec.msgpack.decode(
             packed, type=tuple[int, int, int, dict[str, Known]]

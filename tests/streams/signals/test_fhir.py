@@ -1,5 +1,8 @@
 """FHIR in: facts, pseudonyms, and the reports that follow from exposures and outcomes."""
 
+from dataclasses import replace
+from unittest.mock import patch
+
 import msgspec
 import numpy as np
 import pytest
@@ -251,6 +254,52 @@ def test_cuts_and_restores_change_no_byte(facts, data):
         task.restore(blocks)
     assert found == expected
     assert task.snapshot(full=True) == whole.snapshot(full=True)
+
+
+@settings(deadline=None, max_examples=80)
+@cases(st.lists(fact, max_size=25), st.data())
+def test_changes_add_up_to_the_state_with_patients_that_are_forgotten(facts, data):
+    """Saved now and then, restored now and then, forgotten after 30 days without a fact: what is held is the state."""
+    pipeline = replace(PIPELINE, memory_days=30)
+    whole, task, held = DeriveTask(pipeline), DeriveTask(pipeline), {}
+    expected, found = [], []
+    with patch("streams.derivation._FORGET_EVERY", 3):
+        for at, value in enumerate(facts):
+            expected += whole.process(columns([value], at))
+            found += task.process(columns([value], at))
+            if data.draw(st.booleans()):
+                full = data.draw(st.booleans())
+                held = {} if full else held
+                for name, block in task.snapshot(full=full).items():
+                    held.pop(name, None) if block is None else held.__setitem__(name, block)
+                if data.draw(st.booleans()):
+                    task = DeriveTask(pipeline)
+                    task.restore(held)
+    assert found == expected
+    assert list(task.snapshot(full=True).values()) == list(whole.snapshot(full=True).values())
+
+
+def test_a_fact_writes_its_patient_and_no_other():
+    task = DeriveTask(PIPELINE)
+    task.process(columns([given(1, "A", "2026-02-01", f"p{i}") for i in range(1_000)]))
+    base = sum(map(len, task.snapshot(full=True).values()))
+    task.process(columns([condition(2, "K25", "2026-02-07", "p7")], 1_000))
+    changed = task.snapshot(full=False)
+    assert sum(len(block) for block in changed.values() if block is not None) < base / 100
+
+
+def test_patients_that_an_earlier_version_packed_are_read_and_written_anew():
+    task = DeriveTask(PIPELINE)
+    task.process(columns([given(1, "A", "2026-02-01", "p1"), condition(2, "K25", "2026-02-07", "p2")]))
+    packed = msgspec.msgpack.encode([task._max_time, task._told, task._since, task._patients])
+    old = {"derived/patients/000000": packed}
+    again = DeriveTask(PIPELINE)
+    again.restore(old)
+    changes = again.snapshot(full=False)
+    assert changes.pop("derived/patients/000000") is None
+    last = DeriveTask(PIPELINE)
+    last.restore(changes)
+    assert last.snapshot(full=True) == task.snapshot(full=True)
 
 
 @settings(deadline=None, max_examples=80)
