@@ -18,7 +18,7 @@ from schemas.draft import Vocabulary
 from schemas.errors import ErrorCode
 from schemas.safety import SignalState
 from schemas.wire_reports import ReportRow
-from streams.blocks import Changes, cut, joined
+from streams.blocks import Changes, Runs, cut, joined
 from streams.burial import buried, letter
 from streams.reports import ReportPipeline
 from streams.signal_book import SignalBook, strength_of
@@ -32,6 +32,7 @@ from streams.signals.tables import Counts, Floats, Tables
 from streams.task import PRIOR_FITTED, Blocks, Output
 from streams.watermark import BEGINNING
 
+_UNITS = "units"
 STATE_FORMAT = 2
 NEVER_SEEN = "entered in error, but no such report is known"
 # The tenth and the last of these bounds are open: a baby of days, and everyone from 85.
@@ -70,7 +71,7 @@ class ReportTask:
         self._tally: Counter[str] = Counter()
         self._told: set[int] = set()
         self._max_time = BEGINNING
-        self._changes = Changes()
+        self._changes, self._runs = Changes(), Runs("ledger")
         self._encode = msgspec.json.Encoder().encode
 
     @property
@@ -350,7 +351,7 @@ class ReportTask:
         parts = {
             "header": msgspec.msgpack.encode(header),
             "texts": msgspec.msgpack.encode(texts),
-            "ledger": self._ledger.pack(),
+            "newest": msgspec.msgpack.encode(self._ledger.newest),
             "all": self._all.pack(),
             "serious": self._serious.pack(),
             "first": self._first.tobytes(),
@@ -358,7 +359,10 @@ class ReportTask:
             "book": self._book.pack(),
             "told": array("q", sorted(self._told)).tobytes(),
         } | {f"stratum-{code}": stratum.pack() for code, stratum in self._by_stratum.items()}
-        return self._changes.since(cut("reports", parts), full=full)
+        units = {_UNITS: self._ledger.save(full=full)}
+        return self._changes.since(cut("reports", parts), full=full) | self._runs.since(
+            units, units, full=full
+        )
 
     def restore(self, blocks: Mapping[str, bytes]) -> None:
         """Take over the state of a full set of blocks; none at all is the empty state."""
@@ -375,7 +379,12 @@ class ReportTask:
             (self._drugs, self._events, self._strata), msgspec.msgpack.decode(parts["texts"]), strict=True
         ):
             vocabulary.codes(texts, len(texts))
-        self._ledger.load(parts["ledger"])
+        if "ledger" in parts:  # as an earlier version packed it
+            self._ledger.load_packed(parts["ledger"])
+        else:
+            self._ledger.load(
+                msgspec.msgpack.decode(parts["newest"]), self._runs.read(blocks).get(_UNITS, ())
+            )
         self._all.load(parts["all"])
         self._serious.load(parts["serious"])
         self._first.frombytes(parts["first"])
@@ -389,7 +398,7 @@ class ReportTask:
                 code = int(name.removeprefix("stratum-"))
                 self._by_stratum[code] = Contingency(by_pair=self._all.by_pair)
                 self._by_stratum[code].load(packed)
-        self._changes.begin(blocks)
+        self._changes.begin({name: data for name, data in blocks.items() if name.startswith("reports/")})
 
 
 def _codes(vocabulary: Vocabulary[str], texts: Sequence[str]) -> tuple[int, ...]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import msgspec
+
+from streams.blocks import Saved
 
 Outcome = Literal["new", "changed", "retracted", "repeated", "unknown"]
 
@@ -53,6 +56,10 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     after: Content | None = None
 
 
+_AT_ONCE = 1_000  # units that are packed together
+_decode_part = msgspec.msgpack.Decoder(tuple[list[str], dict[str, Unit]]).decode
+
+
 class Ledger:
     """The reports received within the horizon by (source, id), and the units they make up.
 
@@ -68,6 +75,9 @@ class Ledger:
         self._ages: list[tuple[int, str]] = []
         self.newest = -(1 << 62)
         self.forgotten = 0
+        self._touched: dict[str, None] = {}  # units since the last save, in order
+        self._gone: dict[str, None] = {}
+        self._saved = False
 
     def __len__(self) -> int:
         return len(self._unit_of)
@@ -127,21 +137,50 @@ class Ledger:
             held = self._units.get(unit)
             if held is not None and held.time == at:
                 del self._units[unit]
+                self._gone[unit] = None
+                self._touched.pop(unit, None)
                 self.forgotten += len(held.members)
                 for key in held.members:
                     del self._unit_of[key]
 
     def _touch(self, unit: str, held: Unit, time: int) -> None:
+        self._touched[unit] = None
         if time > held.time or len(held.members) == 1:
             held.time = max(held.time, time)
             heapq.heappush(self._ages, (held.time, unit))
 
-    def pack(self) -> bytes:
-        """Return the ledger as bytes."""
-        return msgspec.msgpack.encode([self.newest, self._units])
+    def save(self, *, full: bool) -> Saved:
+        """Return all units, or those that changed since the last call."""
+        whole = full or not self._saved
+        units, gone = (self._units, []) if whole else (self._touched, list(self._gone))
+        parts = list(self._parts(list(units), gone))
+        self._touched, self._gone, self._saved = {}, {}, True
+        return Saved(parts, whole=whole)
 
-    def load(self, packed: bytes) -> None:
-        """Take over a packed ledger."""
+    def _parts(self, units: Sequence[str], gone: Sequence[str]) -> Iterator[bytes]:
+        """Yield which units are gone, then units as they are now, some at a time."""
+        for at in range(0, max(len(units), 1), _AT_ONCE):
+            some = {unit: self._units[unit] for unit in units[at : at + _AT_ONCE]}
+            if some or gone:
+                yield msgspec.msgpack.encode([gone, some])
+            gone = []
+
+    def load(self, newest: int, parts: Iterable[bytes]) -> None:
+        """Take over the parts that were saved, in their order, when the newest report was of this time."""
+        self.newest = newest
+        for part in parts:
+            gone, units = _decode_part(part)
+            for unit in gone:
+                self._units.pop(unit, None)
+            self._units |= units
+        self._index()
+        self._saved = True
+
+    def load_packed(self, packed: bytes) -> None:
+        """Take over a ledger that an earlier version packed as a whole; the next save gives all of it."""
         self.newest, self._units = msgspec.msgpack.decode(packed, type=tuple[int, dict[str, Unit]])
+        self._index()
+
+    def _index(self) -> None:
         self._unit_of = {key: unit for unit, held in self._units.items() for key in held.members}
         self._ages = sorted((held.time, unit) for unit, held in self._units.items())

@@ -276,7 +276,7 @@ def test_changes_add_up_to_the_state_with_patients_that_are_forgotten(facts, dat
                     task = DeriveTask(pipeline)
                     task.restore(held)
     assert found == expected
-    assert list(task.snapshot(full=True).values()) == list(whole.snapshot(full=True).values())
+    assert task.snapshot(full=True) == whole.snapshot(full=True)
 
 
 def test_a_fact_writes_its_patient_and_no_other():

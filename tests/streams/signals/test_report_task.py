@@ -51,15 +51,19 @@ def test_cuts_and_restores_change_no_byte(reports, unit, duplicates, data):
     )  # fmt: skip
     whole, expected = run(pipeline, reports)
     expected += whole.advance(len(reports), 1)
-    task, found, at = ReportTask(pipeline), [], 0
+    task, found, at, held = ReportTask(pipeline), [], 0, {}
     while at < len(reports):
         stop = data.draw(st.integers(at + 1, len(reports)))
         found += task.process(columns(reports[at:stop], at))
         at = stop
         if data.draw(st.booleans()):
-            blocks = task.snapshot(full=True)
-            task = ReportTask(pipeline)
-            task.restore(blocks)
+            full = data.draw(st.booleans())
+            held = {} if full else held
+            for name, block in task.snapshot(full=full).items():
+                held.pop(name, None) if block is None else held.__setitem__(name, block)
+            if data.draw(st.booleans()):
+                task = ReportTask(pipeline)
+                task.restore(held)
     found += task.advance(len(reports), 1)
     assert found == expected
     assert task.snapshot(full=True) == whole.snapshot(full=True)
@@ -93,7 +97,37 @@ def test_incremental_snapshots_add_up_to_a_full_one(reports):
             else:
                 blocks[name] = value
     if reports:
-        assert blocks == task.snapshot(full=True)
+        again = ReportTask(PLAIN)
+        again.restore(blocks)
+        assert again.snapshot(full=True) == task.snapshot(full=True)
+
+
+def test_a_report_writes_its_unit_and_no_other():
+    task = ReportTask(PLAIN)
+    task.process(columns([report(i, "x", "e") for i in range(5_000)]))
+    base = sum(len(block) for name, block in task.snapshot(full=True).items() if name.startswith("ledger/"))
+    task.process(columns([report(7, "y", "e", version=9)], 5_000))
+    changed = task.snapshot(full=False)
+    written = sum(len(b) for name, b in changed.items() if b is not None and name.startswith("ledger/"))
+    assert 0 < written < base / 1_000
+
+
+def test_a_ledger_that_an_earlier_version_packed_is_read_and_written_anew():
+    task, _ = run(PLAIN, [report(1, "x", "e"), report(2, "y", "f")])
+    blocks = task.snapshot(full=True)
+    ledger = task._ledger
+    old = {name: block for name, block in blocks.items() if name.startswith("reports/")}
+    del old["reports/newest/000000"]
+    old["reports/ledger/000000"] = msgspec.msgpack.encode([ledger.newest, ledger._units])
+    again = ReportTask(PLAIN)
+    again.restore(old)
+    held = dict(old)
+    for name, block in again.snapshot(full=False).items():
+        held.pop(name, None) if block is None else held.__setitem__(name, block)
+    assert "reports/ledger/000000" not in held
+    last = ReportTask(PLAIN)
+    last.restore(held)
+    assert last.snapshot(full=True) == task.snapshot(full=True)
 
 
 def test_a_report_counts_once_however_often_it_comes():
