@@ -312,10 +312,10 @@ class Unit(threading.Thread):
             )
             self._fetch(topic)
             return
-        if delivery.at_end:
-            self._at_end.setdefault(topic, self._config.monotonic())
-        else:
+        if not delivery.at_end:
             self._at_end.pop(topic, None)
+        elif len(batch) or topic not in self._at_end:  # what comes as fast as it is written is not idle
+            self._at_end[topic] = self._config.monotonic()
         if batch.next == batch.start:
             return
         self._metrics.received(len(batch))

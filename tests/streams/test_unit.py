@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 from prometheus_client import CollectorRegistry
 
+from schemas.columns import RawBatch
 from streams.checkpoint import Restored
 from streams.config import EngineConfig
-from streams.fetcher import Fetcher
+from streams.fetcher import Delivery, Fetcher
 from streams.metrics import Metrics
 from streams.runner import StageRunner
 from streams.unit import Unit
@@ -14,8 +20,8 @@ from tests.streams.counting import stage
 from tests.streams.test_runner import restored
 
 
-def unit() -> Unit:
-    config = EngineConfig("app", {"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+def unit(clock: Callable[[], float] = time.monotonic) -> Unit:
+    config = EngineConfig("app", {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, monotonic=clock)
     nothing = Fetcher(config, lambda _: None, lambda _: None, lambda _: None)
     metrics = Metrics(CollectorRegistry())
     return Unit(0, 1, [stage("t"), stage("u")], config, nothing, metrics, lambda *_: None)
@@ -31,3 +37,30 @@ def test_a_unit_that_is_still_replaying_leaves_no_state_behind() -> None:
     revoked.ready.set()
     revoked._finish()
     assert revoked.parked is None
+
+
+def test_a_partition_read_as_fast_as_it_is_written_is_not_idle() -> None:
+    """Every delivery reaches the end of the log; only where none has brought a record for the timeout does event time go on."""
+    now = 100.0
+    reading = unit(lambda: now)
+    quiet = replace(stage("t"), idle_timeout_ms=1_000)
+    runner = StageRunner.restored(quiet, 0, Restored(), 0)
+    runner.task.max_event_time = 5_000  # type: ignore[misc]
+    reading._runners, reading._tickets = {"t": runner}, {"t": 1}
+
+    def deliver(records: int) -> list[bytes | None]:
+        offsets = np.arange(records) + runner.position
+        batch = RawBatch(
+            "t", 0, runner.position, runner.position + records, offsets, offsets, [None] * records, [b"1"] * records
+        )  # fmt: skip
+        reading._take(Delivery(1, batch, 1, at_end=True))
+        reading._wait_idly()
+        return [placed.output.value for placed in reading._pending if placed.output.kind == "alert"]
+
+    for _ in range(5):
+        now += 0.625
+        assert deliver(1) == []
+    now += 0.625
+    assert deliver(0) == []
+    now += 0.625
+    assert deliver(0) == [b"idle 5 6250"]
