@@ -213,10 +213,8 @@ class BatchConsumer:
     def _trouble(self, place: _Place, fetched: wire.Fetched, now: float) -> None:
         error = fetched.error
         if fetched.cut_at is not None:
-            self._fail(
-                place,
-                f"its log was cut back to offset {fetched.cut_at} behind this reader: an unclean leader election",
-            )
+            text = f"its log was cut back to offset {fetched.cut_at} behind this reader: an unclean leader election"
+            self._fail(place, text, fetched.cut_at)
         elif error == _OFFSET_OUT_OF_RANGE and not place.nearby:  # only the leader knows for sure
             self._fail(place, f"offset {place.position} is outside the log")
         else:
@@ -235,9 +233,9 @@ class BatchConsumer:
             place.unknown_since = None
             log.info("%s[%d] is looked for anew: %s", *place.source, _named(error))
 
-    def _fail(self, place: _Place, text: str) -> None:
+    def _fail(self, place: _Place, text: str, cut_at: int | None = None) -> None:
         place.failed = True
-        place.waiting.append(Failure(place.source, text))
+        place.waiting.append(Failure(place.source, text, cut_at))
 
     def _broken(self, peer: _Peer, error: Exception) -> None:
         log.info("broker %d: %s", peer.node, error)

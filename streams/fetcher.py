@@ -23,7 +23,7 @@ class Delivery:
     batch: RawBatch
     size: int
     at_end: bool = False
-    error: str | None = None
+    error: Failure | None = None
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ class Fetcher:
                     self._end(feed, arrival)
                 case Failure():
                     batch = _empty(arrival.source, feed.next, feed.next)
-                    self._deliver(Delivery(feed.ticket, batch, 0, error=arrival.text))
+                    self._deliver(Delivery(feed.ticket, batch, 0, error=arrival))
 
     def _end(self, feed: _Feed, end: End) -> None:
         reached = max(feed.next, end.offset)

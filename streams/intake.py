@@ -56,10 +56,14 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A partition cannot be read on. Nothing more comes of it until it is assigned anew."""
+    """A partition cannot be read on. Nothing more comes of it until it is assigned anew.
+
+    ``cut_at`` is where its log was cut back behind the reader by an unclean leader election: records from there on are others now.
+    """
 
     source: Source
     text: str
+    cut_at: int | None = None
 
 
 Arrival = Records | End | Failure

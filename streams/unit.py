@@ -23,7 +23,7 @@ from streams.costs import Spent
 from streams.errors import BreakerOpenError, EngineError, OutputRefusedError, PositionLostError
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
-from streams.intake import NEWEST
+from streams.intake import NEWEST, Failure
 from streams.letters import redacted, shorter
 from streams.metrics import Metrics
 from streams.placing import Placed, let_go, records_of
@@ -247,16 +247,18 @@ class Unit(threading.Thread):
             f"{topic}[{self.partition}] holds offsets {readable.low} to {readable.high}, but the checkpoint goes on at "
             f"{runner.position} (committed {runner.committed}): up to {lost} records are gone; {why}"
         )
-        if not self._config.accept_loss:
-            raise PositionLostError(
-                f"{text}. Restart with --accept-loss to go on without them, or run 'tidewatch reset' to recompute the rest."
-            )
-        log.error("%s; going on, as --accept-loss allows", text)
-        self._metrics.lost_records.inc(lost)
+        self._lose(lost, text, "Restart with --accept-loss to go on without them, or run")
         runner.position = readable.nearest(runner.position)
         runner.committed = readable.nearest(max(runner.committed, runner.position))
+
+    def _lose(self, lost: int, text: str, advice: str) -> None:
+        """Go on without records if that was allowed; the next commit moves the checkpoint, so that they are counted once."""
+        if not self._config.accept_loss:
+            raise PositionLostError(f"{text}. {advice} 'tidewatch reset' to recompute the rest.")
+        log.error("%s; going on, as --accept-loss allows", text)
+        self._metrics.lost_records.inc(lost)
         self._dirty = True
-        self._cadence.want_state()  # counted once: the next commit moves the checkpoint there
+        self._cadence.want_state()
 
     def _fetch(self, topic: str) -> None:
         self._at_end.pop(topic, None)
@@ -353,11 +355,17 @@ class Unit(threading.Thread):
             outputs = [redacted(output) for output in outputs]
         self._pending += [Placed(topics[output.kind], output) for output in outputs]
 
-    def _look_again(self, topic: str, runner: StageRunner, error: str) -> None:
+    def _look_again(self, topic: str, runner: StageRunner, error: Failure) -> None:
         """The source cannot be read on: publish what there is, then go on only where that loses nothing or loss is accepted."""
-        log.warning("%s[%d] cannot be read at %d: %s", topic, self.partition, runner.position, error)
+        log.warning("%s[%d] cannot be read at %d: %s", topic, self.partition, runner.position, error.text)
         self._commit(with_state=True)
-        self._check_in_log(topic, runner)
+        if error.cut_at is not None and error.cut_at < runner.position:
+            lost = runner.position - error.cut_at
+            text = f"{topic}[{self.partition}]: {error.text}; {lost} records that were processed are gone from it"
+            self._lose(lost, text, "Run")
+            runner.position = runner.committed = error.cut_at
+        else:
+            self._check_in_log(topic, runner)
         self._fetch(topic)
 
     def _recover(self, topic: str, failed_at: int, until: int) -> None:

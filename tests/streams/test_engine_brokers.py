@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streams.consumer import BatchConsumer
+from streams.intake import Failure, Records
 from streams.transactions import Record, TransactionalWriter
 from tests.streams.cases import Case, CountingCase, WindowCase, environment, feeding
 from tests.streams.harness import backlog, eventually, read, workers
@@ -107,3 +110,50 @@ def coordinator_of(admin: AdminClient, transactional_id: str) -> int:
     for character in transactional_id:
         hashed = (31 * hashed + ord(character)) & 0x7FFFFFFF  # the low 31 bits are all that is looked at
     return int(state.partitions[hashed % len(state.partitions)].leader)
+
+
+def test_a_log_that_was_cut_back_behind_its_reader_is_said(cluster: LocalKafka) -> None:
+    """An unclean election: the follower that leads has fewer records than were read."""
+    topic = f"cut-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient(cluster.connection)
+    wanted = NewTopic(
+        topic,
+        1,
+        replica_assignment=[[1, 2]],
+        config={"unclean.leader.election.enable": "true", "min.insync.replicas": "1"},
+    )
+    admin.create_topics([wanted])[topic].result(30)
+    reader = BatchConsumer(cluster.connection)
+    reader.assign((topic, 0), 0)
+    read: list[int] = []
+    failures: list[Failure] = []
+
+    def reached(offset: int) -> bool:
+        for arrival in reader.consume(1_000, 0.1):
+            if isinstance(arrival, Records):
+                read.extend(arrival.offsets.tolist())
+            elif isinstance(arrival, Failure):
+                failures.append(arrival)
+        return len(read) >= offset
+
+    def send(count: int) -> None:
+        producer = Producer({**cluster.connection, "acks": 1})
+        for _ in range(count):
+            producer.produce(topic, b"v", partition=0)
+        assert producer.flush(30) == 0
+
+    try:
+        send(10)
+        eventually(lambda: reached(10), "the first records do not come")
+        cluster.kill(1)  # the follower
+        send(5)
+        eventually(lambda: reached(15), "what the leader alone has does not come")
+        cluster.kill(0)
+        cluster.nodes[1].start(cluster.group)  # which leads now, without what it has missed
+        eventually(lambda: reached(15) and bool(failures), "nobody says that records are gone")
+    finally:
+        cluster.restart(0)
+        reader.close()
+    assert failures[0].cut_at == 10
+    assert "cut back to offset 10" in failures[0].text
+    assert read == list(range(15))
