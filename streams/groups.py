@@ -14,6 +14,7 @@ from schemas.columns import Coded, Columns
 from streams import groups_kernel as kernel
 
 _TOGETHER = 1024
+_BESIDES = 48  # bytes a group for its number, and for sizes rounded up by the allocator
 _ESCAPES = str.maketrans({"%": "%25", "/": "%2F", "|": "%7C"})
 
 
@@ -98,7 +99,7 @@ class Groups:
             for i in some
         ]
         lists = sum(map(sys.getsizeof, (self._codes, self.kept, self.keys, self.names)))
-        return lists + len(self.kept) * sum(sizes) // max(len(sizes), 1)
+        return lists + len(self.kept) * (_BESIDES + sum(sizes) // max(len(sizes), 1))
 
     def add(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Add new groups by all of their labels, in order."""
