@@ -52,7 +52,6 @@ class _Place:
     epoch: int = -1
     last_epoch: int = -1
     paused: bool = False
-    nearby: bool = False
     told_end: bool = False
     failed: bool = False
     served: int = 0
@@ -93,7 +92,6 @@ class BatchConsumer:
         self._connection = connection
         self._clock = clock
         self._security: Security = security_of(connection)
-        self._rack = str(connection.get("client.rack", ""))
         self._most_each, self._most = most_each, most
         self._bootstrap = _addresses(str(connection["bootstrap.servers"]))
         self._brokers: Mapping[int, tuple[str, int]] = {}
@@ -176,7 +174,7 @@ class BatchConsumer:
             try:
                 taken.append((place, each, self._partition(place, each, answer.data)))
             except RecordSetError as broken:
-                self._fail(place, str(broken))
+                self._fail(place, str(broken), final=True)
         if answer.at < _SMALL:
             peer.not_before = peer.asked_at + _PACE
         self._ask(peer, now)  # the broker works on the next fetch while this one is unpacked
@@ -184,8 +182,6 @@ class BatchConsumer:
             self._hand_over(place, each.end, found)
 
     def _partition(self, place: _Place, fetched: wire.Fetched, data: memoryview) -> RecordSet | None:
-        if fetched.replica in self._brokers and fetched.replica != place.node:
-            place.node, place.nearby = fetched.replica, True
         if not fetched.size:
             return None
         sent = np.frombuffer(data[fetched.start : fetched.start + fetched.size], np.uint8)
@@ -200,7 +196,7 @@ class BatchConsumer:
         try:
             records = None if found is None else records_of(place.source, found)
         except RecordSetError as broken:
-            self._fail(place, str(broken))
+            self._fail(place, str(broken), final=True)
             return
         if records is not None:
             place.waiting.append(records)
@@ -214,8 +210,8 @@ class BatchConsumer:
         error = fetched.error
         if fetched.cut_at is not None:
             text = f"its log was cut back to offset {fetched.cut_at} behind this reader: an unclean leader election"
-            self._fail(place, text, fetched.cut_at)
-        elif error == _OFFSET_OUT_OF_RANGE and not place.nearby:  # only the leader knows for sure
+            self._fail(place, text, cut_at=fetched.cut_at)
+        elif error == _OFFSET_OUT_OF_RANGE:
             self._fail(place, f"offset {place.position} is outside the log")
         else:
             self._unsettle(place, error, now)
@@ -233,9 +229,9 @@ class BatchConsumer:
             place.unknown_since = None
             log.info("%s[%d] is looked for anew: %s", *place.source, _named(error))
 
-    def _fail(self, place: _Place, text: str, cut_at: int | None = None) -> None:
+    def _fail(self, place: _Place, text: str, *, cut_at: int | None = None, final: bool = False) -> None:
         place.failed = True
-        place.waiting.append(Failure(place.source, text, cut_at))
+        place.waiting.append(Failure(place.source, text, cut_at, final))
 
     def _broken(self, peer: _Peer, error: Exception) -> None:
         log.info("broker %d: %s", peer.node, error)
@@ -298,7 +294,7 @@ class BatchConsumer:
         # Those served longest ago come first: an answer holds at most so many bytes.
         places.sort(key=lambda place: place.served)
         asked = [wire.Asked(*place.source, place.position, place.epoch, place.last_epoch) for place in places]
-        body = wire.fetch_request(asked, _LONG_POLL_MS, self._most, self._most_each, self._rack)
+        body = wire.fetch_request(asked, _LONG_POLL_MS, self._most, self._most_each)
         try:
             peer.link.send(wire.FETCH, body)
         except LinkError as error:
@@ -343,7 +339,6 @@ class BatchConsumer:
                 self._unsettle(place, leader.error, now)
             elif leader.epoch >= place.epoch:
                 place.node, place.epoch, place.unknown_since = leader.node, leader.epoch, None
-                place.nearby = False
 
     def _rest(self, now: float, problem: BaseException) -> None:
         """Look again later and later; say so when it begins, not every time."""

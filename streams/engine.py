@@ -24,6 +24,7 @@ from streams.errors import (
     PartitionCountError,
     PositionLostError,
     StoppingError,
+    UnreadableError,
 )
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 RESTART_AFTER, RESTART_AT_MOST = 1.0, 30.0
 STOP_TIMEOUT = 8.0
 # What a restart of the partition would only meet again.
-FINAL = (BreakerOpenError, HandlerError, PositionLostError)
+FINAL = (BreakerOpenError, HandlerError, PositionLostError, UnreadableError)
 
 
 class Engine:

@@ -27,6 +27,10 @@ class MissingTopicError(EngineError):
     """A topic that the pipeline reads or writes does not exist."""
 
 
+class UnreadableError(EngineError):
+    """A source's log holds bytes that are no records, or records in a form that cannot be read."""
+
+
 class PositionLostError(EngineError):
     """The source no longer holds the position to go on from."""
 

@@ -59,11 +59,13 @@ class Failure:
     """A partition cannot be read on. Nothing more comes of it until it is assigned anew.
 
     ``cut_at`` is where its log was cut back behind the reader by an unclean leader election: records from there on are others now.
+    A ``final`` one is met again whenever the place is read.
     """
 
     source: Source
     text: str
     cut_at: int | None = None
+    final: bool = False
 
 
 Arrival = Records | End | Failure

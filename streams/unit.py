@@ -20,7 +20,13 @@ from streams.checkpoint import Progress, Restored, StateLedger, Warm, progress_r
 from streams.compatibility import check_compatible
 from streams.config import EngineConfig, Stage
 from streams.costs import Spent
-from streams.errors import BreakerOpenError, EngineError, OutputRefusedError, PositionLostError
+from streams.errors import (
+    BreakerOpenError,
+    EngineError,
+    OutputRefusedError,
+    PositionLostError,
+    UnreadableError,
+)
 from streams.failpoints import failpoint
 from streams.fetcher import Delivery, Fetcher
 from streams.intake import NEWEST, Failure
@@ -359,6 +365,11 @@ class Unit(threading.Thread):
         """The source cannot be read on: publish what there is, then go on only where that loses nothing or loss is accepted."""
         log.warning("%s[%d] cannot be read at %d: %s", topic, self.partition, runner.position, error.text)
         self._commit(with_state=True)
+        if error.final:
+            raise UnreadableError(
+                f"{topic}[{self.partition}] cannot be read at {runner.position}: {error.text}. Repair the topic, or run "
+                "'tidewatch reset' to go on behind it."
+            )
         if error.cut_at is not None and error.cut_at < runner.position:
             lost = runner.position - error.cut_at
             text = f"{topic}[{self.partition}]: {error.text}; {lost} records that were processed are gone from it"

@@ -41,7 +41,7 @@ class Fetched:
     """What a broker answers for a partition; ``start`` and ``size`` say where in the answer its record batches are.
 
     ``end`` is where committed records end for now, ``aborted`` has (producer id, first offset) of transactions that are none,
-    ``replica`` is a broker nearer by to ask instead, -1 if none, and ``cut_at`` where the log was cut back, if it was.
+    and ``cut_at`` where the log was cut back, if it was.
     """
 
     topic: str
@@ -49,7 +49,6 @@ class Fetched:
     error: int
     end: int
     aborted: Sequence[tuple[int, int]]
-    replica: int
     start: int
     size: int
     cut_at: int | None
@@ -219,7 +218,7 @@ def read_layout(reader: Reader) -> Layout:
     return Layout(brokers, topics, leaders)
 
 
-def fetch_request(asked: Sequence[Asked], wait_ms: int, most: int, most_each: int, rack: str) -> bytes:
+def fetch_request(asked: Sequence[Asked], wait_ms: int, most: int, most_each: int) -> bytes:
     """Ask for committed records, at most so many bytes in all and of each partition, within so many milliseconds."""
     parts = [struct.pack(">iiiibii", -1, wait_ms, 1, most, _READ_COMMITTED, 0, -1)]
     topics = [(topic, list(group)) for topic, group in groupby(asked, key=lambda each: each.topic)]
@@ -232,7 +231,7 @@ def fetch_request(asked: Sequence[Asked], wait_ms: int, most: int, most_each: in
                 _NO_TAGS,
             ]
         parts.append(_NO_TAGS)
-    parts += [_unsigned(1), _compact(rack), _NO_TAGS]
+    parts += [_unsigned(1), _compact(""), _NO_TAGS]  # nothing is forgotten, no rack
     return b"".join(parts)
 
 
@@ -256,12 +255,12 @@ def _read_partition(reader: Reader, topic: str) -> Fetched:
     for _ in range(reader.unsigned() - 1):
         aborted.append(reader.take(_ABORTED))
         reader.tags()
-    replica = reader.integer()
+    reader.integer()
     size = max(reader.unsigned() - 1, 0)
     start = reader.skip(size)
     cut = reader.tags().get(0)
     cut_at = None if cut is None else int(Reader(reader.data, cut).take(_DIVERGING)[1])
-    return Fetched(topic, partition, error, end, aborted, replica, start, size, cut_at)
+    return Fetched(topic, partition, error, end, aborted, start, size, cut_at)
 
 
 def read_versions(reader: Reader) -> Mapping[int, tuple[int, int]]:

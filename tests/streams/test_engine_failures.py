@@ -20,6 +20,7 @@ from streams.errors import (
     OutputRefusedError,
     PartitionCountError,
     PositionLostError,
+    UnreadableError,
 )
 from streams.fetcher import Fetcher
 from streams.metrics import Metrics
@@ -97,7 +98,7 @@ def test_what_may_pass_is_tried_again_ever_later(bench: Bench, error: Exception)
     assert bench.fatal == []
 
 
-@pytest.mark.parametrize("kind", [BreakerOpenError, HandlerError, PositionLostError])
+@pytest.mark.parametrize("kind", [BreakerOpenError, HandlerError, PositionLostError, UnreadableError])
 def test_what_would_only_come_again_stays_stopped(
     bench: Bench, kind: type[EngineError], caplog: pytest.LogCaptureFixture
 ) -> None:

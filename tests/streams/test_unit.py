@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from schemas.columns import RawBatch
 from streams.checkpoint import Restored
 from streams.config import EngineConfig
-from streams.errors import PositionLostError
+from streams.errors import PositionLostError, UnreadableError
 from streams.fetcher import Delivery, Fetcher
 from streams.intake import Failure
 from streams.metrics import Metrics
@@ -69,20 +69,22 @@ def test_a_partition_read_as_fast_as_it_is_written_is_not_idle() -> None:
     assert deliver(0) == [b"idle 5 6250"]
 
 
-def _told_of_a_cut(*, accept_loss: bool) -> tuple[Unit, StageRunner]:
+CUT = Failure(("t", 0), "its log was cut back to offset 10", cut_at=10)
+
+
+def _told(failure: Failure, *, accept_loss: bool) -> tuple[Unit, StageRunner]:
     reading = unit()
     reading._config = replace(reading._config, accept_loss=accept_loss)
     runner = StageRunner.restored(stage("t"), 0, Restored(), 15)
     reading._runners, reading._tickets = {"t": runner}, {"t": 1}
     reading._commit = lambda **_: None  # type: ignore[method-assign]
     nothing = np.empty(0, np.int64)
-    cut = Failure(("t", 0), "its log was cut back to offset 10", 10)
-    reading._take(Delivery(1, RawBatch("t", 0, 15, 15, nothing, nothing, [], []), 0, error=cut))
+    reading._take(Delivery(1, RawBatch("t", 0, 15, 15, nothing, nothing, [], []), 0, error=failure))
     return reading, runner
 
 
 def test_where_loss_is_accepted_reading_goes_on_where_the_log_was_cut() -> None:
-    reading, runner = _told_of_a_cut(accept_loss=True)
+    reading, runner = _told(CUT, accept_loss=True)
     assert (runner.position, runner.committed) == (10, 10)
     assert reading._metrics.lost_records._value.get() == 5
     assert reading._dirty
@@ -90,4 +92,9 @@ def test_where_loss_is_accepted_reading_goes_on_where_the_log_was_cut() -> None:
 
 def test_a_cut_log_stops_the_partition_where_loss_is_not_accepted() -> None:
     with pytest.raises(PositionLostError, match=r"5 records that were processed are gone.*tidewatch reset"):
-        _told_of_a_cut(accept_loss=False)
+        _told(CUT, accept_loss=False)
+
+
+def test_what_is_met_again_whenever_it_is_read_stops_the_partition() -> None:
+    with pytest.raises(UnreadableError, match=r"t\[0\] cannot be read at 15: broken\. Repair the topic"):
+        _told(Failure(("t", 0), "broken", final=True), accept_loss=True)

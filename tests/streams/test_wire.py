@@ -30,9 +30,9 @@ def test_an_answer_to_a_fetch() -> None:
     error, (first, second) = wire.read_fetched(read)
     assert error == 0
     assert read.at == len(FETCHED)
-    assert first == Fetched("t", 1, 0, 8, [(7, 3), (9, 5)], -1, first.start, 3, None)
+    assert first == Fetched("t", 1, 0, 8, [(7, 3), (9, 5)], first.start, 3, None)
     assert FETCHED[first.start : first.start + 3] == b"\xaa\xbb\xcc"
-    assert second == Fetched("t", 2, 6, -1, [], 3, second.start, 0, 6)
+    assert second == Fetched("t", 2, 6, -1, [], second.start, 0, 6)
 
 
 def test_an_answer_that_ends_too_early_is_said() -> None:
@@ -43,14 +43,14 @@ def test_an_answer_that_ends_too_early_is_said() -> None:
 
 def test_a_request_to_fetch() -> None:
     asked = [Asked("t", 1, 42, 5, 4), Asked("t", 2, 7, -1, -1), Asked("u", 0, 0, 0, -1)]
-    assert wire.fetch_request(asked, 50, 1 << 20, 1 << 16, "r") == bytes.fromhex(
+    assert wire.fetch_request(asked, 50, 1 << 20, 1 << 16) == bytes.fromhex(
         "ffffffff" "00000032" "00000001" "00100000" "01" "00000000" "ffffffff" "03"
         "0274" "03"
         "00000001" "00000005" "000000000000002a" "00000004" "ffffffffffffffff" "00010000" "00"
         "00000002" "ffffffff" "0000000000000007" "ffffffff" "ffffffffffffffff" "00010000" "00"
         "00"
         "0275" "02" "00000000" "00000000" "0000000000000000" "ffffffff" "ffffffffffffffff" "00010000" "00" "00"
-        "01" "0272" "00"
+        "01" "01" "00"
     )  # fmt: skip
 
 
