@@ -33,10 +33,8 @@ log = logging.getLogger(__name__)
 _OFFSET_OUT_OF_RANGE, _UNKNOWN_TOPIC, _FORBIDDEN_TOPIC = 1, 3, 29
 _LONG_POLL_MS = 50
 _ANSWER_WITHIN = 30.0
-_PACE, _SMALL = (
-    0.005,
-    1 << 16,
-)  # seconds between fetches that bring less than so many bytes: a hot loop brings nothing sooner
+_PACE, _SMALL = 0.02, 1 << 20
+"""Seconds between fetches that bring less than so many bytes: each costs a decoder's and a task's call for every partition."""
 _RETRY, _RETRY_AT_MOST = 0.1, 2.0
 _TOPIC_WITHIN = 10.0  # seconds until a topic that no broker knows is believed not to exist
 _Result = TypeVar("_Result")
