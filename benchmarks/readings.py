@@ -156,7 +156,7 @@ class Line:
 @asynccontextmanager
 async def line(bootstrap: str, topic: str) -> AsyncIterator[Line]:
     """Give a connection to the broker that has a topic."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, api_version="auto")
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
     try:
         await client.bootstrap()
         (broker,) = client.cluster.brokers()
