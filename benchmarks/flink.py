@@ -61,8 +61,8 @@ def flink(flavour: Flavour, statements: Statements, read: Read, small: int, larg
         read,
         _missing,
         both=flavour.parallelism > 1,
-        start=24.0,
-        rate=600_000,
+        start=30.0,
+        rate=400_000,
     )
 
 

@@ -55,7 +55,7 @@ def _tidewatch(name: str, workers: int) -> System:
 
     return System(
         name, partial(version, "tidewatch"), command, 2_000_000, 8_000_000, lambda value: _summary(value).result(),
-        _compiled, sketch=True, both=workers > 1, start=5.0, rate=600_000,
+        _compiled, sketch=True, both=workers > 1, start=7.0, rate=1_100_000,
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def _faust() -> System:
         return [*_module("benchmarks.peers.faust_plain"), *_where(run), str(run.records), run.name]
 
     return System(
-        "faust", partial(version, "faust-streaming"), command, 20_000, 100_000, _result, start=4.0, rate=7_000
+        "faust", partial(version, "faust-streaming"), command, 20_000, 60_000, _result, start=4.0, rate=7_000
     )
 
 
@@ -86,16 +86,16 @@ def _where(run: Run) -> list[str]:
 
 def _quix() -> System:
     return _apart(
-        QUIX, "quixstreams", "quix_plain.py", lambda run: [run.name, str(run.scratch)], 100_000, 300_000, 20_000
+        QUIX, "quixstreams", "quix_plain.py", lambda run: [run.name, str(run.scratch)], 50_000, 200_000, 18_000
     )  # fmt: skip
 
 
 def _bytewax() -> System:
-    return _apart(BYTEWAX, "bytewax", "bytewax_plain.py", lambda _: [], 300_000, 1_500_000, 110_000)
+    return _apart(BYTEWAX, "bytewax", "bytewax_plain.py", lambda _: [], 200_000, 800_000, 55_000)
 
 
 def _pathway() -> System:
-    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 300_000, 800_000, 45_000)
+    return _apart(PATHWAY, "pathway", "pathway_plain.py", lambda run: [run.name], 200_000, 600_000, 50_000)
 
 
 def _apart(
