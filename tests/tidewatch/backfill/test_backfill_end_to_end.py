@@ -192,3 +192,42 @@ def test_a_worker_slowed_to_a_crawl_is_overtaken_by_a_duplicate(tmp_path: Path) 
     assert took < 120, "the stopped worker was waited for"
     assert in_files(tmp_path / "raced", _TOPICS) == undisturbed
     assert not (tmp_path / "raced" / ".work").exists()
+
+
+def test_a_cluster_elsewhere_makes_the_same_bytes(tmp_path: Path) -> None:
+    """A scheduler and a worker in processes of their own, as on other machines, named to the verb by their address."""
+    file = tmp_path / "mine.py"
+    file.write_text(PIPELINE)
+    archived(tmp_path / "archive", readings())
+    declared, sources = Declared.of(f"{file}:MINE"), archive_sources(tmp_path / "archive", "readings")
+    with cluster(None, 2) as client:
+        run(Plan(declared, {"readings": sources}, tmp_path / "here"), client, lambda *_: None)
+    address = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    commands = [
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address)],
+        [*dask, "worker", "--scheduler-file", str(address), "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard",
+         "--local-directory", str(tmp_path)],
+    ]  # fmt: skip
+    processes = []
+    try:
+        for command in commands:
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            processes.append(subprocess.Popen(command, **quiet))  # type: ignore[call-overload]
+            until(address.exists, 60, "the scheduler does not begin")
+        place = json.loads(address.read_text())["address"]
+        arguments = [
+            "--archive",
+            str(tmp_path / "archive"),
+            "--output",
+            str(tmp_path / "there"),
+            "--scheduler",
+            place,
+        ]
+        facts = backfill("127.0.0.1:1", f"{file}:MINE", *arguments)  # no Kafka is needed
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(60)
+    assert facts["records"] == len(readings())
+    assert in_files(tmp_path / "there", _TOPICS) == in_files(tmp_path / "here", _TOPICS)
