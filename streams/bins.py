@@ -15,9 +15,8 @@ Sparse = tuple[Ints, NDArray[np.int32], Ints]
 
 CODE_BITS = 16
 _COUNT_AFTER = 1 << 20
-_SHARE = (
-    4  # rows are counted once they are a quarter of the bins there are, or the log would take more than those
-)
+_SHARE = 4
+"""Rows are counted once they are a quarter of the bins there are, or the log would take more than those."""
 _NONE = np.empty(0, np.int64)
 
 

@@ -15,18 +15,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from aiokafka.errors import for_code
 
 from streams import wire
 from streams.intake import NEWEST, Arrival, Connection, End, Failure, Records, Source
-from streams.link import Link, LinkError
+from streams.link import Link, LinkError, named
 from streams.positions import log_range
 from streams.record_sets import RecordSet, RecordSetError, record_set, records_of
 from streams.security import Security, SecurityError, security_of
+from streams.wire import WireError
 
 log = logging.getLogger(__name__)
 
@@ -153,14 +154,14 @@ class BatchConsumer:
                 answer = peer.link.receive()
                 if answer is not None:
                     self._take(peer, answer)
-            except (LinkError, wire.WireError) as error:
+            except WireError as error:
                 self._broken(peer, error)
 
     def _take(self, peer: _Peer, answer: wire.Reader) -> None:
         asked, peer.asked = peer.asked or {}, None
         error, fetched = wire.read_fetched(answer)
         if error:
-            raise LinkError(f"the broker refuses to be fetched from: {_named(error)}")
+            raise LinkError(f"the broker refuses to be fetched from: {named(error)}")
         now, taken = self._clock(), list[tuple[_Place, wire.Fetched, RecordSet | None]]()
         for each in fetched:
             place, position = asked.get((each.topic, each.partition), (None, 0))
@@ -225,7 +226,7 @@ class BatchConsumer:
                 self._fail(place, "there is no such topic or partition")
         else:
             place.unknown_since = None
-            log.info("%s[%d] is looked for anew: %s", *place.source, _named(error))
+            log.info("%s[%d] is looked for anew: %s", *place.source, named(error))
 
     def _fail(self, place: _Place, text: str, *, cut_at: int | None = None, final: bool = False) -> None:
         place.failed = True
@@ -258,9 +259,8 @@ class BatchConsumer:
         homeless = {place.source[0] for place in waiting if place.node is None}
         if homeless and self._looking is None and now >= self._look_not_before:
             addresses = [*dict.fromkeys([*self._brokers.values(), *self._bootstrap])]
-            turn = next(self._turns) % len(
-                addresses
-            )  # so that one that does not answer is not asked first again
+            # In another order each time, so that one that does not answer is not asked first again.
+            turn = next(self._turns) % len(addresses)
             addresses = addresses[turn:] + addresses[:turn]
             self._looking = _aside(lambda: _look_up(addresses, self._security, sorted(homeless)))
         for node in {place.node for place in waiting if place.node is not None}:
@@ -388,16 +388,10 @@ def _look_up(addresses: Sequence[tuple[str, int]], security: Security, topics: S
     problem: Exception = LinkError("there is no address of a broker")
     for address in addresses:
         try:
-            link = Link(*address, security)
-        except (LinkError, SecurityError) as error:
+            with closing(Link(*address, security)) as link:
+                return wire.read_layout(link.call(wire.METADATA, wire.metadata_request(topics)))
+        except (WireError, SecurityError) as error:
             problem = error
-            continue
-        try:
-            return wire.read_layout(link.call(wire.METADATA, wire.metadata_request(topics)))
-        except (LinkError, wire.WireError) as error:
-            problem = error
-        finally:
-            link.close()
     raise problem
 
 
@@ -418,7 +412,3 @@ def _aside(call: Callable[[], _Result]) -> Future[_Result]:
 def _close_late(opening: Future[Link]) -> None:
     if opening.exception() is None:
         opening.result().close()
-
-
-def _named(error: int) -> str:
-    return f"{for_code(error).__name__} ({error})"

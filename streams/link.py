@@ -7,7 +7,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from aiokafka.conn import SaslPlainAuthenticator, ScramAuthenticator
@@ -16,22 +16,28 @@ from aiokafka.errors import for_code
 from schemas.packed import Bytes
 from streams import wire
 from streams.security import Security, SecurityError
+from streams.wire import WireError
 
 CLIENT = "tidewatch"
 OPEN_WITHIN = 10.0
 _STALL = 0.2  # seconds for which the rest of an answer is waited for at once
 _LARGEST = 1 << 30
-_Answer = TypeVar("_Answer")
 
 
-class LinkError(Exception):
-    """The connection cannot be used: it broke, or what came through it is no answer."""
+class LinkError(WireError):
+    """The connection broke or never was."""
+
+
+def named(error: int) -> str:
+    """Return what an error of the protocol is called, with its number."""
+    return f"{for_code(error).__name__} ({error})"
 
 
 class Link:
     """One connection, on which at most one request is under way; the calls wait but for ``send`` and ``receive``.
 
-    Raises LinkError where the broker cannot be reached, SecurityError where it does not let this client in.
+    Raises LinkError where the broker cannot be reached, WireError where what comes is no answer, SecurityError where it does not
+    let this client in.
     """
 
     def __init__(self, host: str, port: int, security: Security) -> None:
@@ -46,7 +52,7 @@ class Link:
             raise LinkError(f"no connection to {host}:{port}: {error}") from error
         try:
             self._be_let_in(security)
-        except (LinkError, SecurityError):
+        except (WireError, SecurityError):
             self.close()
             raise
         self._take_turns()
@@ -84,14 +90,11 @@ class Link:
             return None
         size = 4 + int.from_bytes(self._buffer[:4].tobytes(), "big", signed=True)
         if not 8 <= size <= _LARGEST:
-            raise LinkError(f"what arrived is no answer: it begins with a length of {size - 4}")
+            raise WireError(f"what arrived is no answer: it begins with a length of {size - 4}")
         if not self._fill(size):
             return None
         self._have = 0
-        try:
-            return wire.answered(self._api, self._correlation, self._buffer.data[4:size])
-        except wire.WireError as error:
-            raise LinkError(str(error)) from error
+        return wire.answered(self._api, self._correlation, self._buffer.data[4:size])
 
     def _fill(self, size: int) -> bool:
         """Read on to ``size`` bytes, all in one go where they come at once; tell whether they are there."""
@@ -130,7 +133,7 @@ class Link:
     # --- being let in
 
     def _be_let_in(self, security: Security) -> None:
-        known = self._checked(lambda: wire.read_versions(self.call(wire.API_VERSIONS, b"")))
+        known = wire.read_versions(self.call(wire.API_VERSIONS, b""))
         for api in (wire.FETCH, wire.METADATA):
             low, high = known.get(api, (0, -1))
             if not low <= wire.SPOKEN[api] <= high:
@@ -142,25 +145,16 @@ class Link:
             self._authenticate(security, security.mechanism)
 
     def _authenticate(self, security: Security, mechanism: str) -> None:
-        request = wire.handshake_request(mechanism)
-        error, known = self._checked(lambda: wire.read_handshake(self.call(wire.SASL_HANDSHAKE, request)))
+        answer = self.call(wire.SASL_HANDSHAKE, wire.handshake_request(mechanism))
+        error, known = wire.read_handshake(answer)
         if error:
             raise SecurityError(f"the broker does not know {mechanism}, but {', '.join(known)}")
         authenticator, token = _authenticator(security, mechanism), None
         while (step := authenticator.step(token)) is not None:
-            error, text, token = self._send_token(step[0])
+            answer = self.call(wire.SASL_AUTHENTICATE, wire.authenticate_request(step[0]))
+            error, text, token = wire.read_authenticated(answer)
             if error:
-                raise SecurityError(f"the broker refuses user {security.username}: {text or _name(error)}")
-
-    def _send_token(self, token: bytes) -> tuple[int, str, bytes]:
-        request = wire.authenticate_request(token)
-        return self._checked(lambda: wire.read_authenticated(self.call(wire.SASL_AUTHENTICATE, request)))
-
-    def _checked(self, read: Callable[[], _Answer]) -> _Answer:
-        try:
-            return read()
-        except wire.WireError as error:
-            raise LinkError(str(error)) from error
+                raise SecurityError(f"the broker refuses user {security.username}: {text or named(error)}")
 
 
 def _connected(host: str, port: int, security: Security) -> socket.socket:
@@ -192,7 +186,3 @@ def _authenticator(security: Security, mechanism: str) -> Any:
     if mechanism == "PLAIN":
         return SaslPlainAuthenticator(**common)
     return ScramAuthenticator(**common, sasl_mechanism=mechanism)
-
-
-def _name(error: int) -> str:
-    return str(for_code(error).__name__)

@@ -78,9 +78,8 @@ class Window:
         self._used = 0
         self._bins = Bins()
         self._saved_as: bool | None = None  # whether it had fired when it was last saved
-        self._added: Added | None = (
-            None  # since it was last saved, unless groups as they are now take fewer bytes
-        )
+        # Since it was last saved, unless groups as they are now take fewer bytes.
+        self._added: Added | None = None
 
     @property
     def touched_late(self) -> bool:

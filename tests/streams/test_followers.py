@@ -59,6 +59,14 @@ class Owner:
         self.saver.saved()
 
 
+def follow(copy: Restored, owner: Owner) -> None:
+    """Take over all that the owner has saved."""
+    for entry in owner.log:
+        copy.take(*entry)
+    assert copy.followers is not None
+    copy.followers.finish()
+
+
 steps = st.sampled_from(["save", "save", "save", "base", "restart", "read", "step", "wait"])
 
 
@@ -112,19 +120,13 @@ def test_an_heir_that_followed_goes_on_with_changes(rows: list[Row], data: st.Da
     for i in range(cut):
         owner.runner.task.process(columns(rows[i : i + 1], i))
         owner.save(full=False)
-    for entry in owner.log:
-        copies[0].take(*entry)
-    assert copies[0].followers is not None
-    copies[0].followers.finish()
+    follow(copies[0], owner)
     owner.runner = StageRunner.restored(owner.stage, 0, copies[0], 0)
     owner.saver.begin(copies[0], anew=False)
     for i in range(cut, len(rows)):
         owner.runner.task.process(columns(rows[i : i + 1], i))
         owner.save(full=False)
-    for entry in owner.log:
-        copies[1].take(*entry)
-    assert copies[1].followers is not None
-    copies[1].followers.finish()
+    follow(copies[1], owner)
     expected = owner.runner.task.snapshot(full=True)
     assert StageRunner.restored(owner.stage, 0, copies[1], 0).task.snapshot(full=True) == expected
     owner.begin()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from hypothesis import strategies as st
 
 from schemas.columns import Columns, RawBatch
 from schemas.safety import SafetyReport, SignalChange, SignalState
 from schemas.wire_reports import decode_reports
 from streams.report_task import ReportTask
-from streams.task import Output
+from streams.task import Output, Task
 
 START = 1_700_000_000_000
 DAY = 86_400_000
+_Task = TypeVar("_Task", bound=Task)
 
 
 def report(number: int, drugs: str = "", events: str = "", day: float = 0, **fields: Any) -> SafetyReport:
@@ -82,3 +84,18 @@ def changes(outputs: Iterable[Output]) -> list[SignalChange]:
 def headers(output: Output) -> dict[str, str]:
     """Give an output's headers as text."""
     return {name: value.decode() for name, value in output.headers}
+
+
+def maybe_saved(data: st.DataObject, task: _Task, held: dict[str, bytes], anew: Callable[[], _Task]) -> _Task:
+    """Perhaps save a task to the blocks held, whole or what changed, and perhaps go on with one restored from them."""
+    if not data.draw(st.booleans()):
+        return task
+    full = data.draw(st.booleans())
+    if full:
+        held.clear()
+    for name, block in task.snapshot(full=full).items():
+        held.pop(name, None) if block is None else held.__setitem__(name, block)
+    if data.draw(st.booleans()):
+        task = anew()
+        task.restore(held)
+    return task

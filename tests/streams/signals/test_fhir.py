@@ -29,6 +29,7 @@ from tests.streams.signals.fhir_samples import (
     raw,
     wrong,
 )
+from tests.streams.signals.reporting import maybe_saved
 
 RULES = (RiskRule(f"{ICD}|I21*", 1, 42, 365), RiskRule("*", 0, 30, 90))
 PIPELINE = DerivedPipeline(name="d", hospital="north", population="net", rules=RULES)
@@ -267,14 +268,7 @@ def test_changes_add_up_to_the_state_with_patients_that_are_forgotten(facts, dat
         for at, value in enumerate(facts):
             expected += whole.process(columns([value], at))
             found += task.process(columns([value], at))
-            if data.draw(st.booleans()):
-                full = data.draw(st.booleans())
-                held = {} if full else held
-                for name, block in task.snapshot(full=full).items():
-                    held.pop(name, None) if block is None else held.__setitem__(name, block)
-                if data.draw(st.booleans()):
-                    task = DeriveTask(pipeline)
-                    task.restore(held)
+            task = maybe_saved(data, task, held, lambda: DeriveTask(pipeline))
     assert found == expected
     assert task.snapshot(full=True) == whole.snapshot(full=True)
 

@@ -15,7 +15,17 @@ from streams.reports import ReportPipeline
 from streams.signals.scores import Scores
 from streams.signals.tables import count_reports
 from streams.task import PRIOR_FITTED
-from tests.streams.signals.reporting import DAY, changes, columns, counted, headers, recount, report, states
+from tests.streams.signals.reporting import (
+    DAY,
+    changes,
+    columns,
+    counted,
+    headers,
+    maybe_saved,
+    recount,
+    report,
+    states,
+)  # fmt: skip
 
 PLAIN = ReportPipeline(name="p", refresh=4, publish_from=1, presets=("umc", "evans-2001"))
 
@@ -56,14 +66,7 @@ def test_cuts_and_restores_change_no_byte(reports, unit, duplicates, data):
         stop = data.draw(st.integers(at + 1, len(reports)))
         found += task.process(columns(reports[at:stop], at))
         at = stop
-        if data.draw(st.booleans()):
-            full = data.draw(st.booleans())
-            held = {} if full else held
-            for name, block in task.snapshot(full=full).items():
-                held.pop(name, None) if block is None else held.__setitem__(name, block)
-            if data.draw(st.booleans()):
-                task = ReportTask(pipeline)
-                task.restore(held)
+        task = maybe_saved(data, task, held, lambda: ReportTask(pipeline))
     found += task.advance(len(reports), 1)
     assert found == expected
     assert task.snapshot(full=True) == whole.snapshot(full=True)

@@ -146,12 +146,17 @@ def far_enough(reader: Reader, before: Written, idle: int | None) -> bool:
     return whole and closed == len(sensors)
 
 
+def archived_pipeline(folder: Path) -> str:
+    """Write a pipeline and an archive of its source, and return what declares it."""
+    (folder / "mine.py").write_text(PIPELINE)
+    archived(folder / "archive", readings())
+    return f"{folder / 'mine.py'}:MINE"
+
+
 def test_the_task_of_a_worker_that_is_killed_is_done_by_another(tmp_path: Path) -> None:
     """One of two workers is stopped, so that it must be at its task when it is killed; nobody races it."""
-    file = tmp_path / "mine.py"
-    file.write_text(PIPELINE)
-    archived(tmp_path / "archive", readings())
-    declared, sources = Declared.of(f"{file}:MINE"), archive_sources(tmp_path / "archive", "readings")
+    declaration = archived_pipeline(tmp_path)
+    declared, sources = Declared.of(declaration), archive_sources(tmp_path / "archive", "readings")
     with cluster(None, 2) as client:
         run(Plan(declared, {"readings": sources}, tmp_path / "quiet"), client, lambda *_: None)
         victim = min(client.run(os.getpid).values())
@@ -167,10 +172,8 @@ def test_the_task_of_a_worker_that_is_killed_is_done_by_another(tmp_path: Path) 
 
 def test_a_worker_slowed_to_a_crawl_is_overtaken_by_a_duplicate(tmp_path: Path) -> None:
     """Of two workers one is stopped as soon as it has begun; the other does its own task, and then its task too."""
-    file = tmp_path / "mine.py"
-    file.write_text(PIPELINE)
-    archived(tmp_path / "archive", readings())
-    declared, sources = Declared.of(f"{file}:MINE"), archive_sources(tmp_path / "archive", "readings")
+    declaration = archived_pipeline(tmp_path)
+    declared, sources = Declared.of(declaration), archive_sources(tmp_path / "archive", "readings")
     plan = Plan(declared, {"readings": sources}, tmp_path / "quiet")
     with cluster(None, 2) as client:
         run(plan, client, lambda *_: None, speculative=False)
@@ -196,10 +199,8 @@ def test_a_worker_slowed_to_a_crawl_is_overtaken_by_a_duplicate(tmp_path: Path) 
 
 def test_a_cluster_elsewhere_makes_the_same_bytes(tmp_path: Path) -> None:
     """A scheduler and a worker in processes of their own, as on other machines, named to the verb by their address."""
-    file = tmp_path / "mine.py"
-    file.write_text(PIPELINE)
-    archived(tmp_path / "archive", readings())
-    declared, sources = Declared.of(f"{file}:MINE"), archive_sources(tmp_path / "archive", "readings")
+    declaration = archived_pipeline(tmp_path)
+    declared, sources = Declared.of(declaration), archive_sources(tmp_path / "archive", "readings")
     with cluster(None, 2) as client:
         run(Plan(declared, {"readings": sources}, tmp_path / "here"), client, lambda *_: None)
     address = tmp_path / "scheduler.json"
@@ -224,7 +225,7 @@ def test_a_cluster_elsewhere_makes_the_same_bytes(tmp_path: Path) -> None:
             "--scheduler",
             place,
         ]
-        facts = backfill("127.0.0.1:1", f"{file}:MINE", *arguments)  # no Kafka is needed
+        facts = backfill("127.0.0.1:1", declaration, *arguments)  # no Kafka is needed
     finally:
         for process in reversed(processes):
             process.terminate()
