@@ -328,6 +328,9 @@ class BatchConsumer:
         layout, self._failures = looked.result(), 0
         self._look_not_before = now + _RETRY
         self._brokers = layout.brokers
+        for node in {place.node for place in self._places.values() if place.node is not None}:
+            if node not in layout.brokers and node not in self._peers:
+                self._lose(node)  # it has left, so there is no address to connect to
         for place in self._places.values():
             error = layout.topics.get(place.source[0])
             if place.node is not None or place.failed or error is None:

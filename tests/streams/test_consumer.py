@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from concurrent.futures import Future
 
 import pytest
 from confluent_kafka import Producer
@@ -12,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from schemas.codec import ARROW, JSON
 from streams.consumer import BatchConsumer
 from streams.intake import NEWEST, End, Failure, Records, Source
+from streams.wire import Layout
 from tests.streams.harness import eventually
 
 pytestmark = pytest.mark.kafka
@@ -252,3 +254,20 @@ def test_a_topic_that_does_not_exist_is_said_in_the_end(kafka, topic_prefix: str
         failures = [each for each in reader.consume(10, 0.1) if isinstance(each, Failure)]
     reader.close()
     assert failures == [Failure((f"{topic_prefix}.none", 0), "there is no such topic or partition")]
+
+
+def test_the_leader_that_has_left_the_cluster_is_looked_for_anew() -> None:
+    """Its partition was placed before it left, and nobody could connect to it; another's question tells that it is gone."""
+    now = 100.0
+    reader = BatchConsumer({"bootstrap.servers": "127.0.0.1:1"}, clock=lambda: now)
+    reader.assign(("t", 0), 0)
+    place = reader._places["t", 0]
+    place.node, reader._brokers, reader._shut = 7, {7: ("127.0.0.1", 1)}, {7: (1, 100.5)}
+    reader._looking = Future()
+    reader._looking.set_result(Layout({8: ("127.0.0.1", 1)}, {}, {}))
+    list(reader.consume(10, 0.0))
+    now = 101.0
+    list(reader.consume(10, 0.0))
+    assert place.node is None
+    assert not place.failed
+    reader.close()
