@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.asked import asked
-from benchmarks.processes import started, usage
+from benchmarks.processes import moved, started, usage
 from benchmarks.scenario import Answer, Record, Scenario
 from benchmarks.sender import Sender
 from benchmarks.system import Run, System
@@ -71,9 +71,13 @@ class Bench:
         if any(name + ending in admin.list_topics(timeout=30).topics for ending in topics):
             return name
         self.make_topics([name + part + ending for part in topics for ending in ENDINGS], scenario.partitions)
-        for ending, records in topics.items():
-            self._load(name + ending, scenario.partitions, iter(records))
+        with moved(self._all_cores()):
+            for ending, records in topics.items():
+                self._load(name + ending, scenario.partitions, iter(records))
         return name
+
+    def _all_cores(self) -> list[int]:
+        return sorted({*self.system_cores, *self.broker_cores})
 
     def _load(self, topic: str, partitions: int, records: Iterator[Record]) -> None:
         """Write records and see that all are there."""
@@ -126,7 +130,7 @@ class Bench:
         scratch.mkdir(parents=True)
         run = Run(self.bootstrap, source, results, scenario.records_count, label, scratch)
         reader = Reader(self.bootstrap, results, scenario.partitions)
-        cores = sorted({*self.system_cores, *self.broker_cores}) if system.both else self.system_cores
+        cores = self._all_cores() if system.both else self.system_cores
         began = time.monotonic()
         try:
             with started(system.command(run), cores, scratch / "log") as process:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.scenario import Record
+from benchmarks.texts import named, numerals, records
 from schemas.partitioning import partition_of
 
 START = 1_750_000_000_000
@@ -56,13 +58,12 @@ class Workload:
         """Return the name of a sensor."""
         return f"sensor-{number:07d}"
 
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
+    def records(self) -> Iterator[Record]:
         """Yield (key, JSON) of every event and of the closers, one a partition."""
-        columns = zip(self.key.tolist(), self.value.tolist(), self.time.tolist(), strict=True)
-        for number, value, time in columns:
-            yield _record(self.sensor(number), number, value, time)
-        for name in self.closers():
-            yield _record(name, 0, 1.0, int(self.time[-1]) + 3_600_000)
+        sensors = [self.sensor(number) for number in range(self.keys)]
+        yield from _records(sensors, self.key, self.value, self.time)
+        closing = self.time[-1:].repeat(self.partitions) + 3_600_000
+        yield from _records(self.closers(), np.arange(self.partitions), np.ones(self.partitions), closing)
 
     def closers(self) -> list[str]:
         """Return a closing sensor for each partition."""
@@ -76,8 +77,12 @@ class Workload:
         return self.events + self.partitions
 
 
-def _record(name: str, number: int, value: float, time: int) -> tuple[bytes, bytes]:
-    return name.encode(), (
-        b'{"sensor_id":"%s","site":"city-%02d","quantity":"pm25","unit":"ug/m3","value":%s,"time":%d}'
-        % (name.encode(), number % 10, repr(value).encode(), time)
-    )
+def _records(
+    names: Sequence[str], number: NDArray[np.int64], value: NDArray[np.float64], time: NDArray[np.int64]
+) -> Iterator[Record]:
+    sensor, city = named(names, number), named([f"city-{i:02d}" for i in range(10)], number % 10)
+    return records(
+        sensor,
+        '{"sensor_id":"%s","site":"%s","quantity":"pm25","unit":"ug/m3","value":%s,"time":%s}',
+        sensor, city, numerals(value), numerals(time),
+    )  # fmt: skip

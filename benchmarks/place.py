@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from benchmarks.drain import Bench
-from benchmarks.processes import cores, pin
+from benchmarks.processes import cores, moved, pin
 
 
 @contextmanager
@@ -27,10 +27,9 @@ def bench(**overrides: str | int) -> Iterator[Bench]:
     try:
         with start_brokers(1, heap_mb=768, overrides=overrides or None) as kafka:
             pin(kafka.nodes[0].pid, brokers)
-            pin(os.getpid(), brokers)
-            yield Bench(kafka.bootstrap, ours, brokers, directory)
+            with moved(brokers):
+                yield Bench(kafka.bootstrap, ours, brokers, directory)
     finally:
-        pin(os.getpid(), sorted({*ours, *brokers}))
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -40,6 +40,17 @@ def pin(pid: int, on: Sequence[int]) -> None:
 
 
 @contextmanager
+def moved(on: Sequence[int]) -> Iterator[None]:
+    """Keep this process on some cores for a while, then where it was."""
+    before = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    pin(os.getpid(), on)
+    try:
+        yield
+    finally:
+        pin(os.getpid(), before)
+
+
+@contextmanager
 def started(
     command: Sequence[str], on: Sequence[int], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[psutil.Process]:

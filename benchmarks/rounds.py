@@ -17,7 +17,7 @@ from benchmarks.scenario import Answer, Scenario
 from benchmarks.system import System
 
 LEAST = 1_000
-LOADED = 200_000
+LOADED = 300_000
 """Records a second, about, that are made and written to a topic."""
 
 

@@ -86,7 +86,7 @@ class Sender:
         """Queue records, each on the partition of its key by murmur2, once there is room for all of them."""
         key, value = Packed.of(keys), Packed.of(values)
         messages = np.zeros(len(keys), _MESSAGE)
-        messages["partition"] = partition_of(keys, partitions)
+        messages["partition"] = self._homes(keys, partitions)
         messages["value"], messages["value_size"] = value.address + value.start, value.size
         messages["key"], messages["key_size"] = key.address + key.start, key.size
         while self._library.rd_kafka_outq_len(self._handle) + len(messages) > self._capacity:
@@ -94,6 +94,13 @@ class Sender:
         taken = self._take(messages)
         if taken != len(messages):
             raise SendError(f"the queue took {taken} of {len(messages)} records")
+
+    @staticmethod
+    def _homes(keys: Sequence[bytes], partitions: int) -> NDArray[np.int32]:
+        """Return the partition of each key; keys come again and again, so each is hashed once."""
+        distinct = list(set(keys))
+        home = dict(zip(distinct, partition_of(distinct, partitions).tolist(), strict=True))
+        return np.fromiter(map(home.__getitem__, keys), np.int32, len(keys))
 
     def _take(self, messages: NDArray[np.void]) -> int:
         flags = _COPY | _EACH_ITS_PARTITION

@@ -6,7 +6,7 @@ so that sums are exact in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from benchmarks import flink
 from benchmarks.counts import Row, Rows
 from benchmarks.scenario import Record
 from benchmarks.system import Run
+from benchmarks.texts import named, numerals, records
 from schemas.event_types import EventType
 from schemas.events import EventTime
 from schemas.partitioning import partition_of
@@ -97,14 +98,13 @@ class Theodolite:
         return {"": self._records()}
 
     def _records(self) -> Iterator[Record]:
-        columns = (self._sensor.tolist(), self._time.tolist(), self._value.tolist())
-        for number, time, value in zip(*columns, strict=True):
-            yield _record(_name(number), time, value)
+        sensors = [_name(number) for number in range(self._shape.sensors)]
+        yield from _records(sensors, self._sensor, self._time, self._value)
         names = [f"{CLOSER}{i}" for i in range(64 * self.partitions)]
         homes = partition_of([name.encode() for name in names], self.partitions).tolist()
-        last = int(self._time[-1]) + 2 * self._shape.size_ms
-        for partition in range(self.partitions):
-            yield _record(names[homes.index(partition)], last, 1.0)
+        closing = np.array([homes.index(partition) for partition in range(self.partitions)])
+        last = self._time[-1:].repeat(self.partitions) + 2 * self._shape.size_ms
+        yield from _records(names, closing, last, np.ones(self.partitions))
 
     def answer(self) -> Rows:
         """Count and add up: every reading into each of the windows that hold it."""
@@ -127,12 +127,12 @@ def _name(number: int) -> str:
     return f"meter-{number:05d}"
 
 
-def _record(name: str, time: int, value: float) -> Record:
-    return name.encode(), b'{"identifier":"%s","timestamp":%d,"valueInW":%s}' % (
-        name.encode(),
-        time,
-        repr(value).encode(),
-    )
+def _records(
+    names: Sequence[str], which: NDArray[np.int64], time: NDArray[np.int64], value: NDArray[np.float64]
+) -> Iterator[Record]:
+    sensor = named(names, which)
+    template = '{"identifier":"%s","timestamp":%s,"valueInW":%s}'
+    return records(sensor, template, sensor, numerals(time), numerals(value))
 
 
 # --- Tidewatch

@@ -7,7 +7,7 @@ Advertisements are on partitions by their own key, so campaigns are added up ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from benchmarks import flink
 from benchmarks.counts import Row, Rows
 from benchmarks.scenario import Record
 from benchmarks.system import Run
+from benchmarks.texts import named, numerals, records
 from schemas.columns import Columns
 from schemas.event_types import EventType
 from schemas.events import EventTime
@@ -30,6 +31,7 @@ START, WINDOW, PER_SECOND = 1_750_000_000_000, 10_000, 10_000
 CAMPAIGNS, ADS = 100, 1_000
 KINDS = ("view", "click", "purchase")
 CLOSER = "closer-"
+Ints = NDArray[np.int64]
 ENDINGS = (".alert", ".windows", ".partial", ".partial.late", ".partial.dlq")
 
 
@@ -71,15 +73,15 @@ class Ysb:
         return self.events + self.partitions
 
     @cached_property
-    def _ad(self) -> NDArray[np.int64]:
+    def _ad(self) -> Ints:
         return np.random.default_rng(self.seed).integers(0, ADS, self.events)
 
     @cached_property
-    def _kind(self) -> NDArray[np.int64]:
+    def _kind(self) -> Ints:
         return np.random.default_rng(self.seed + 1).integers(0, len(KINDS), self.events)
 
     @cached_property
-    def _time(self) -> NDArray[np.int64]:
+    def _time(self) -> Ints:
         return START + np.arange(self.events) * 1_000 // PER_SECOND
 
     def topics(self) -> Mapping[str, Iterable[Record]]:
@@ -87,13 +89,12 @@ class Ysb:
         return {"": self._records()}
 
     def _records(self) -> Iterator[Record]:
-        columns = (self._ad.tolist(), self._kind.tolist(), self._time.tolist())
-        for number, (which, kind, time) in enumerate(zip(*columns, strict=True)):
-            yield _record(ad(which), KINDS[kind], time, number)
+        yield from _records([ad(number) for number in range(ADS)], self._ad, self._kind, self._time)
         names = [f"{CLOSER}{i}" for i in range(64 * self.partitions)]
         homes = partition_of([name.encode() for name in names], self.partitions).tolist()
-        for partition in range(self.partitions):
-            yield _record(names[homes.index(partition)], KINDS[0], int(self._time[-1]) + 3_600_000, 0)
+        closing = np.array([homes.index(partition) for partition in range(self.partitions)])
+        last = self._time[-1:].repeat(self.partitions) + 3_600_000
+        yield from _records(names, closing, np.zeros_like(closing), last)
 
     def answer(self) -> Rows:
         """Count."""
@@ -104,11 +105,15 @@ class Ysb:
         return Rows([(f"campaign-{campaign:03d}", start, count) for campaign, start, count in rows])
 
 
-def _record(name: str, kind: str, time: int, number: int) -> Record:
-    return name.encode(), (
-        b'{"user_id":"user-%05d","page_id":"page-%03d","ad_id":"%s","ad_type":"banner","event_type":"%s","event_time":%d,"ip_address":"192.0.2.1"}'
-        % (number * 7919 % 100_000, number * 31 % 100, name.encode(), kind.encode(), time)
-    )
+def _records(names: Sequence[str], which: Ints, kind: Ints, time: Ints) -> Iterator[Record]:
+    ads, number = named(names, which), np.arange(len(which))
+    return records(
+        ads,
+        '{"user_id":"%s","page_id":"%s","ad_id":"%s","ad_type":"banner","event_type":"%s","event_time":%s,"ip_address":"192.0.2.1"}',
+        named([f"user-{i:05d}" for i in range(100_000)], number * 7919 % 100_000),
+        named([f"page-{i:03d}" for i in range(100)], number * 31 % 100),
+        ads, named(KINDS, kind), numerals(time),
+    )  # fmt: skip
 
 
 # --- Tidewatch

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.scenario import Record
+from benchmarks.texts import named, numerals, records
 from schemas.partitioning import partition_of
 
 START = 1_750_000_000_000
@@ -112,27 +113,22 @@ class Site:
 
     def bid_records(self, key: str, *, closed: bool) -> Iterator[Record]:
         """Yield bids as JSON, on the partition of their ``auction`` or ``bidder``, and what closes windows if asked."""
-        columns = (column.tolist() for column in self.bids)
-        for auction, bidder, price, channel, time in zip(*columns, strict=True):
-            yield _bid(key, auction, bidder, price, CHANNELS[channel], time)
-        for number, time in self.closers() if closed else ():
-            yield _bid(key, number, number, 1, CHANNELS[0], time)
+        yield from _bids(key, self.bids)
+        if closed:
+            number, time = self._closers()
+            yield from _bids(key, Bids(number, number, np.ones_like(number), np.zeros_like(number), time))
 
     def auction_records(self) -> Iterator[Record]:
         """Yield auctions as JSON, on the partition of their seller, and what closes windows."""
-        columns = (column.tolist() for column in self.auctions)
-        for number, seller, reserve, time in zip(*columns, strict=True):
-            yield _auction(number, seller, reserve, time)
-        for number, time in self.closers():
-            yield _auction(number, number, 1, time)
+        number, time = self._closers()
+        yield from _auctions(self.auctions)
+        yield from _auctions(Auctions(number, number, np.ones_like(number), time))
 
     def person_records(self) -> Iterator[Record]:
         """Yield people as JSON, on the partition of their id, and what closes windows."""
-        columns = (column.tolist() for column in self.people)
-        for number, name, time in zip(*columns, strict=True):
-            yield _person(number, NAMES[name], time)
-        for number, time in self.closers():
-            yield _person(number + CLOSER_ID, NAMES[0], time)  # nobody who sells
+        number, time = self._closers()
+        yield from _people(self.people)
+        yield from _people(People(number + CLOSER_ID, np.zeros_like(number), time))  # nobody who sells
 
     def closers(self) -> list[tuple[int, int]]:
         """Return (id, time) of what closes windows, at least one on each partition of every topic."""
@@ -143,6 +139,10 @@ class Site:
             found.append([ids[homes.index(partition)] for partition in range(self.partitions)])
         last = START + self.events * STEP_MS + 3_600_000
         return [(number, last) for number in dict.fromkeys(found[0] + found[1])]
+
+    def _closers(self) -> tuple[Ints, Ints]:
+        ids, times = zip(*self.closers(), strict=True)
+        return np.array(ids), np.array(times)
 
     # --- the generator
 
@@ -173,22 +173,29 @@ class Site:
         return START + number * STEP_MS
 
 
-def _bid(key: str, auction: int, bidder: int, price: int, channel: str, time: int) -> Record:
-    return b"%d" % (auction if key == "auction" else bidder), (
-        b'{"auction":"%d","bidder":"%d","price":%d,"channel":"%s","url":"https://auctions.example/%s/item?id=%d","time":%d}'
-        % (auction, bidder, price, channel.encode(), channel.lower().encode(), auction % 1000, time)
-    )
+def _bids(key: str, bids: Bids) -> Iterator[Record]:
+    auction, bidder = numerals(bids.auction), numerals(bids.bidder)
+    return records(
+        auction if key == "auction" else bidder,
+        '{"auction":"%s","bidder":"%s","price":%s,"channel":"%s","url":"https://auctions.example/%s/item?id=%s","time":%s}',
+        auction, bidder, numerals(bids.price), named(CHANNELS, bids.channel),
+        named([channel.lower() for channel in CHANNELS], bids.channel), numerals(bids.auction % 1000), numerals(bids.time),
+    )  # fmt: skip
 
 
-def _auction(number: int, seller: int, reserve: int, time: int) -> Record:
-    return b"%d" % seller, (
-        b'{"id":"%d","seller":"%d","item":"item %d","category":%d,"reserve":%d,"time":%d}'
-        % (number, seller, number, 10 + number % 5, reserve, time)
-    )
+def _auctions(auctions: Auctions) -> Iterator[Record]:
+    number, seller = numerals(auctions.id), numerals(auctions.seller)
+    return records(
+        seller,
+        '{"id":"%s","seller":"%s","item":"item %s","category":%s,"reserve":%s,"time":%s}',
+        number, seller, number, numerals(10 + auctions.id % 5), numerals(auctions.reserve), numerals(auctions.time),
+    )  # fmt: skip
 
 
-def _person(number: int, name: str, time: int) -> Record:
-    return b"%d" % number, (
-        b'{"id":"%d","name":"%s","city":"city-%02d","state":"OR","time":%d}'
-        % (number, name.encode(), number % 10, time)
-    )
+def _people(people: People) -> Iterator[Record]:
+    number, city = numerals(people.id), named([f"city-{i:02d}" for i in range(10)], people.id % 10)
+    return records(
+        number,
+        '{"id":"%s","name":"%s","city":"%s","state":"OR","time":%s}',
+        number, named(NAMES, people.name), city, numerals(people.time),
+    )  # fmt: skip
