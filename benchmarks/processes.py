@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
+# Told not to keep any, Python would compile all libraries at every start, which the difference of two sizes does not take out well.
+_WITH_BYTE_CODE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def started(
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **_WITH_BYTE_CODE, **(environment or {})},
         )
     process = psutil.Process(child.pid)
     try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -37,6 +39,10 @@ FENCED = frozenset(
 )
 LARGEST_RECORD = 16 << 20  # the topics' own limits decide; librdkafka's only has to be above them
 LONGEST_WAIT = 5.0
+_A_TURN = 1_000
+_IN_TURN = threading.Lock()
+"""Queueing holds the interpreter's lock, even while librdkafka's own threads keep it waiting. Of many partitions that close windows
+at once one does so at a time, for so many records, or the event loop would come behind all of them."""
 STEP = 2.0  # seconds until a call looks up whether to go on waiting
 
 
@@ -153,9 +159,11 @@ class TransactionalWriter:
         def told(record: Record) -> bool:
             return on_delivery is not None and record.topic == watched
 
-        for record in records:
-            while True:
-                try:
+        def queued(some: list[Record]) -> int:
+            """Queue records until there is no more room; return how many were."""
+            count = 0
+            with _IN_TURN, suppress(BufferError):
+                for record in some:
                     produce(
                         record.topic,
                         record.value,
@@ -164,11 +172,16 @@ class TransactionalWriter:
                         on_delivery=delivered if ask or told(record) else None,
                         headers=list(record.headers) or None,
                     )
-                except BufferError:
-                    self._producer.poll(0.05)
-                    self._wait(0.0)
-                else:
-                    break
+                    count += 1
+            return count
+
+        done = 0
+        while done < len(records):
+            count = queued(records[done : done + _A_TURN])
+            done += count
+            if count < _A_TURN and done < len(records):
+                self._producer.poll(0.05)
+                self._wait(0.0)
         self._producer.poll(0)
 
     def _until_settled(self, step: Callable[[float], None]) -> None:
