@@ -6,12 +6,13 @@ So an event that waits because the sender or Kafka is behind counts as late, not
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ from benchmarks.drain import ENDINGS, Bench, Say
 from benchmarks.peers import latency_worker
 from benchmarks.place import bench, machine
 from benchmarks.processes import started, usage
-from benchmarks.readings import NAME_SIZE, Line, Readings, SendError, line
+from benchmarks.readings import NAME_SIZE, Line, Readings, SendError, line, record_batches
 from schemas.partitioning import partition_of
 
 PARTITIONS = 4
@@ -32,8 +33,9 @@ HOT = 0
 SENSORS = 250  # on each partition
 STARTED = 20.0
 """Seconds, about, until broker and worker are there and have gone again."""
-TICK = 0.005
-AT_ONCE = 8_000  # readings at most, where the sender is behind
+TICK = 0.01
+"""Seconds between requests, as of a producer that lingers: a broker's work is by the request more than by the event."""
+BUILT = 2e-6  # seconds, more than enough for most machines, to prepare an event
 Probes = dict[str, tuple[int, int]]
 
 
@@ -99,12 +101,13 @@ async def _run(
     """Send all events and wait for their alerts; return when sending began, the probes, and the worker's CPU seconds."""
     async with line(bootstrap, source) as wire:
         await _await_worker(wire, seen)
+        begun, ticks, sent = prepared(pace)
         idle = usage(process).cpu_seconds
         say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
-        begun, sent = await send(wire, pace)
+        await send(wire, begun, ticks)
         cpu = usage(process).cpu_seconds - idle
         await _wait(lambda: sent.keys() <= seen.alerts.keys())
-    return begun, sent, cpu
+    return begun * 1000, sent, cpu
 
 
 async def _await_worker(wire: Line, seen: Seen) -> None:
@@ -119,7 +122,7 @@ async def _await_worker(wire: Line, seen: Seen) -> None:
 
 async def _taken(wire: Line, readings: Readings) -> bool:
     try:
-        await wire.send(readings)
+        await wire.send(record_batches(readings))
         await wire.flush()
     except SendError:
         return False
@@ -134,16 +137,37 @@ async def _wait(done: Callable[[], bool], limit: float = 60.0) -> None:
     await asyncio.sleep(1.0)  # windows that the last events closed
 
 
-async def send(wire: Line, pace: Pace) -> tuple[float, Probes]:
-    """Send on schedule; return when it began, in ms, and (partition, intended time) of each probe."""
+class Tick(NamedTuple):
+    """What is sent at one moment, ``due`` seconds after the beginning: a record batch for each partition that has readings."""
+
+    due: float
+    batches: dict[int, bytes]
+
+
+def prepared(pace: Pace) -> tuple[float, list[Tick], Probes]:
+    """Make all record batches before the first is sent, which then costs the core of the broker hardly anything.
+
+    Returns the moment in the future at which sending has to begin, in seconds since the epoch, what is sent, and (partition,
+    intended time) of each probe.
+    """
+    total = pace.rate * (pace.warm_up + pace.seconds)
+    allowed = 1.0 + total * BUILT
+    while True:
+        begun = math.ceil(time.time() + allowed)
+        ticks, probes = _ticks(pace, begun)
+        if time.time() < begun:
+            return begun, ticks, probes
+        allowed *= 2
+
+
+def _ticks(pace: Pace, begun: float) -> tuple[list[Tick], Probes]:
     names, chance = _names(), np.random.default_rng(1)
     every = max(pace.rate // pace.probes, 1)
-    probes: Probes = {}
-    total = int(pace.rate * (pace.warm_up + pace.seconds))
-    begun, done = time.time(), 0
-    while done < total:
-        due = min(int((time.time() - begun) * pace.rate) + 1, done + AT_ONCE, total)
-        number = np.arange(done, due)
+    ticks, probes = list[Tick](), Probes()
+    for tick in range(1, round((pace.warm_up + pace.seconds) / TICK) + 1):
+        number = np.arange(int((tick - 1) * TICK * pace.rate), int(tick * TICK * pace.rate))
+        if not len(number):
+            continue
         times = ((begun + number / pace.rate) * 1000).astype(np.int64)
         hot, quiet = chance.random(len(number)) < pace.hot, chance.integers(1, PARTITIONS, len(number))
         partition = np.where(hot, HOT, quiet).astype(np.int8)
@@ -154,11 +178,16 @@ async def send(wire: Line, pace: Pace) -> tuple[float, Probes]:
             partition[i] = probe % PARTITIONS
             name[i] = _letters([_probe(probe)])
             probes[_probe(probe)] = (int(partition[i]), int(times[i]))
-        await wire.send(Readings(name, high, times, partition))
-        behind, done = due == done + AT_ONCE, due
-        await asyncio.sleep(0.0 if behind else TICK)
+        ticks.append(Tick(tick * TICK, record_batches(Readings(name, high, times, partition))))
+    return ticks, probes
+
+
+async def send(wire: Line, begun: float, ticks: Iterable[Tick]) -> None:
+    """Send on schedule, and what is overdue at once."""
+    for tick in ticks:
+        await asyncio.sleep(max(begun + tick.due - time.time(), 0.0))
+        await wire.send(tick.batches)
     await wire.flush()
-    return begun * 1000, probes
 
 
 def _probe(number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -117,17 +117,15 @@ class Line:
         self._sent = set[asyncio.Task[None]]()
         self._refused: list[str] = []
 
-    async def send(self, readings: Readings) -> None:
-        """Send readings, waiting only where hundreds of requests have no reply yet; some thousand readings at once.
+    async def send(self, batches: Mapping[int, bytes]) -> None:
+        """Send a record batch for each of some partitions, waiting only where hundreds of requests have no reply yet.
 
         Raises SendError, also for what was sent earlier.
         """
         await self._room.acquire()
         self._judge()
-        batches = sorted(record_batches(readings).items())
-        task = asyncio.create_task(
-            self._request(ProduceRequest(None, _NONE, 30_000, [(self._topic, batches)]))
-        )
+        request = ProduceRequest(None, _NONE, 30_000, [(self._topic, sorted(batches.items()))])
+        task = asyncio.create_task(self._request(request))
         self._sent.add(task)
         task.add_done_callback(self._sent.discard)
 

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from producers.loader import load
 from schemas.partitioning import partition_of
 from schemas.results import WindowSummary
-from tests.streams.harness import read, until
+from tests.streams.harness import read, until, working_members
 from tests.tidewatch.test_worker_end_to_end import encoded, worker
 
 pytestmark = pytest.mark.slow
@@ -107,6 +107,11 @@ def test_roll_ups_of_four_partitions_agree_with_a_recount_though_a_worker_is_kil
     load(kafka.connection, source, records[: EVENTS // 2])
     with worker(declaration, kafka.bootstrap, topic_prefix) as _:
         with worker(declaration, kafka.bootstrap, topic_prefix, failpoint) as killed:
+            until(
+                lambda: killed.poll() is not None or working_members(kafka.bootstrap, topic_prefix) == 2,
+                90,
+                "the two never shared",
+            )
             for first in range(EVENTS // 2, EVENTS, 1_000):
                 load(kafka.connection, source, records[first : first + 1_000])
                 time.sleep(0.3)
