@@ -19,6 +19,8 @@ from benchmarks.throughput import UnknownSystemError, minutes
 
 SHARES = (0.5, 0.8)
 """Of the sustained rate, at which latency is measured."""
+ALL = 1.0
+"""The share at which as much is sent as a full topic was drained at: what is processed of it, beside writing it, is sustained."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _seconds(plan: FullPlan, scenarios: Mapping[str, Rounds], ledger: Ledger) ->
     drains = sum(rounds.seconds([n]) for rounds in scenarios.values() for n in range(1, plan.rounds + 1))
     if not plan.latency_seconds:
         return drains
-    paced = len(SHARES) - len(ledger.paced)
+    paced = len(SHARES) + 1 - len(ledger.paced)
     return drains + paced * (latency.STARTED + latency.Pace().warm_up + plan.latency_seconds)
 
 
@@ -91,13 +93,25 @@ def report(ledger: Ledger) -> dict[str, Any]:
 def _latency(plan: FullPlan, ledger: Ledger, say: Say) -> None:
     ours = summary(ledger.drains, "plain").get("tidewatch")
     if ours is None or not ours.correct or not ours.events_per_s:
-        say("latency is left out: the sustained rate, of which it takes shares, is not known")
-        return
-    done = {paced.share for paced in ledger.paced}
-    for share in (share for share in SHARES if share not in done):
-        rate, load = int(ours.events_per_s * share), round(os.getloadavg()[0], 2)
-        found = latency.measure(latency.Pace(rate, plan.latency_seconds), say)
-        ledger.append(Paced(share, rate, load, found))
         say(
-            f"latency at {share:.0%} ({rate:,} events/s): alerts {found['alerts_ms']}, windows {found['windows_ms']}"
+            "latency is left out: the rate at which a full topic is drained, and with it what is too much, is not known"
         )
+        return
+    found = {paced.share: paced for paced in ledger.paced}
+    if ALL not in found:
+        found[ALL] = _paced(plan, ledger, ALL, int(ours.events_per_s), say)
+    sustained = found[ALL].report["processed_per_s"]
+    for share in (share for share in SHARES if share not in found):
+        _paced(plan, ledger, share, int(sustained * share), say)
+
+
+def _paced(plan: FullPlan, ledger: Ledger, share: float, rate: int, say: Say) -> Paced:
+    load = round(os.getloadavg()[0], 2)
+    found = latency.measure(latency.Pace(rate, plan.latency_seconds), say)
+    paced = Paced(share, rate, load, found)
+    ledger.append(paced)
+    say(
+        f"latency at {share:.0%} ({rate:,} events/s, of which {found['processed_per_s']:,} were processed): "
+        f"alerts {found['alerts_ms']}, windows {found['windows_ms']}"
+    )
+    return paced

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -77,17 +78,29 @@ def measure(pace: Pace, say: Say) -> dict[str, Any]:
             reader = threading.Thread(target=_read, args=(place, source, seen, stop), daemon=True)
             reader.start()
             try:
-                begun, sent, cpu = asyncio.run(_run(place.bootstrap, source, pace, seen, process, say))
+                log = place.directory / "log"
+                run = asyncio.run(_run(place.bootstrap, source, pace, seen, process, log, say))
             finally:
                 stop.set()
                 reader.join(10)
-            commits = _commits(asked(place.directory / "log"))
-    return report(pace, begun, sent, seen) | {
+            commits = _commits(asked(log))
+    return report(pace, run.begun_ms, run.probes, seen) | {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "worker_cpu_share": round(cpu / (pace.warm_up + pace.seconds), 3),
+        "processed_per_s": round(run.processed / run.seconds),
+        "worker_cpu_share": round(run.cpu_seconds / run.seconds, 3),
         "commits_share_of_worker_cpu": commits,
     }
+
+
+class Sent(NamedTuple):
+    """When sending began, the probes, and what the worker did and took until the last event was sent, ``seconds`` later."""
+
+    begun_ms: float
+    probes: Probes
+    seconds: float
+    processed: float
+    cpu_seconds: float
 
 
 def _commits(said: Said | None) -> float | None:
@@ -96,18 +109,19 @@ def _commits(said: Said | None) -> float | None:
 
 
 async def _run(
-    bootstrap: str, source: str, pace: Pace, seen: Seen, process: psutil.Process, say: Say
-) -> tuple[float, Probes, float]:
-    """Send all events and wait for their alerts; return when sending began, the probes, and the worker's CPU seconds."""
+    bootstrap: str, source: str, pace: Pace, seen: Seen, process: psutil.Process, log: Path, say: Say
+) -> Sent:
+    """Send all events and wait for their alerts."""
     async with line(bootstrap, source) as wire:
         await _await_worker(wire, seen)
-        begun, ticks, sent = prepared(pace)
-        idle = usage(process).cpu_seconds
         say(f"sending {pace.rate:,} events a second for {pace.warm_up + pace.seconds:.0f} s")
+        begun, ticks, probes = prepared(pace)
+        before, idle = asked(log), usage(process).cpu_seconds
         await send(wire, begun, ticks)
-        cpu = usage(process).cpu_seconds - idle
-        await _wait(lambda: sent.keys() <= seen.alerts.keys())
-    return begun * 1000, sent, cpu
+        after, cpu, seconds = asked(log), usage(process).cpu_seconds - idle, time.time() - begun
+        await _wait(lambda: probes.keys() <= seen.alerts.keys())
+    processed = after.processed - before.processed if before and after else 0.0
+    return Sent(begun * 1000, probes, seconds, processed, cpu)
 
 
 async def _await_worker(wire: Line, seen: Seen) -> None:

@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True, tag="drain", tag_field="kind"):
 
 
 class Paced(msgspec.Struct, frozen=True, tag="latency", tag_field="kind"):
-    """One run of latency at a share of the sustained rate; ``report`` is what ``benchmarks.latency`` says of it."""
+    """One run of latency at a share of the sustained rate, 1 for the run that finds it; ``report`` is what it says."""
 
     share: float
     rate: int

@@ -134,7 +134,8 @@ def test_latency_is_measured_once_at_each_share_of_the_sustained_rate(
 
     def measured(pace: Any, _: Any) -> dict[str, Any]:
         rates.append(pace.rate)
-        return {"alerts_ms": {"p99": 1.0}, "windows_ms": {"p99": 2.0}}
+        processed = min(pace.rate, 600)
+        return {"alerts_ms": {"p99": 1.0}, "windows_ms": {"p99": 2.0}, "processed_per_s": processed}
 
     monkeypatch.setattr(full.latency, "measure", measured)
     ledger = Ledger()
@@ -143,8 +144,8 @@ def test_latency_is_measured_once_at_each_share_of_the_sustained_rate(
     plan = FullPlan(["plain"], ["nobody"])
     full.measure(plan, ledger, say)
     full.measure(plan, ledger, say)
-    assert rates == [500, 800]
-    assert [paced["share"] for paced in report(ledger)["latency"]] == [0.5, 0.8]
+    assert rates == [1_000, 300, 480]
+    assert [paced["share"] for paced in report(ledger)["latency"]] == [1.0, 0.5, 0.8]
 
 
 def test_the_usual_benchmark_fits_a_quarter_of_an_hour() -> None:
@@ -163,7 +164,7 @@ def test_a_plan_says_how_long_it_takes_and_less_where_it_goes_on() -> None:
     assert made.seconds([1]) == pytest.approx(25 + 2_000 / LOADED)
     said: list[str] = []
     full.measure(FullPlan(["plain"], ["nobody"]), Ledger(), said.append)
-    assert said[0] == "about 3 minutes if nothing else is at work; once interrupted, it goes on there"
+    assert said[0] == "about 4 minutes if nothing else is at work; once interrupted, it goes on there"
 
 
 def test_an_unknown_scenario_is_refused() -> None:
