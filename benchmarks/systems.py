@@ -54,7 +54,7 @@ def _tidewatch(name: str, workers: int) -> System:
         return [*_module("benchmarks.peers.tidewatch_worker"), *_where(run), run.name, str(workers)]
 
     return System(
-        name, partial(version, "tidewatch"), command, 2_000_000, 16_000_000, lambda value: _summary(value).result(),
+        name, partial(version, "tidewatch"), command, 2_000_000, 8_000_000, lambda value: _summary(value).result(),
         _compiled, sketch=True, both=workers > 1, start=6.0, rate=1_000_000,
     )  # fmt: skip
 

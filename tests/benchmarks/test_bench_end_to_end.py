@@ -26,7 +26,7 @@ def test_a_tiny_run_is_right_and_names_everything() -> None:
     report = measure(Plan(["tidewatch"], keys=20, per_window=20, scale=0.002), _say)
     (system,) = report["systems"]
     assert system["name"] == "tidewatch"
-    assert (system["small"], system["large"]) == (4_000, 32_000)
+    assert (system["small"], system["large"]) == (4_000, 16_000)
     assert system["faults"] == []
     assert system["peak_mb"] > 10
     assert report["machine"]["cores"] >= 1
