@@ -40,7 +40,7 @@ lint: $(READY) ## ruff (rules and format), mypy --strict, and the generated comm
 bench: $(READY) ## throughput against Faust, Quix, Bytewax, Pathway, Kafka Streams and Flink on the same broker (under 15 minutes)
 	$(BIN)/tidewatch bench throughput
 
-bench-full: $(READY) ## all systems, scenarios and latency: an hour and a quarter, which may be interrupted and goes on there
+bench-full: $(READY) ## all systems, scenarios and latency: an hour and a half, which may be interrupted and goes on there
 	$(BIN)/tidewatch bench full
 
 lock: $(READY) ## take new versions of all dependencies into requirements.lock

@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.scenario import Record
-from benchmarks.texts import named, numerals, records
-from schemas.partitioning import partition_of
+from benchmarks.texts import closing, named, numerals, records
 
 START = 1_750_000_000_000
 WINDOW = 10_000
-CLOSER = "closer-"
-"""What the names of the sensors begin with whose one event, an hour later, closes every window of a partition."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,12 @@ class Workload:
         """Yield (key, JSON) of every event and of the closers, one a partition."""
         sensors = [self.sensor(number) for number in range(self.keys)]
         yield from _records(sensors, self.key, self.value, self.time)
-        closing = self.time[-1:].repeat(self.partitions) + 3_600_000
-        yield from _records(self.closers(), np.arange(self.partitions), np.ones(self.partitions), closing)
+        last = self.time[-1:].repeat(self.partitions) + 3_600_000
+        yield from _records(self.closers(), np.arange(self.partitions), np.ones(self.partitions), last)
 
     def closers(self) -> list[str]:
         """Return a closing sensor for each partition."""
-        names = [f"{CLOSER}{i}" for i in range(64 * self.partitions)]
-        homes = partition_of([name.encode() for name in names], self.partitions).tolist()
-        return [names[homes.index(partition)] for partition in range(self.partitions)]
+        return closing(self.partitions)
 
     @property
     def records_count(self) -> int:

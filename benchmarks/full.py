@@ -99,19 +99,19 @@ def _latency(plan: FullPlan, ledger: Ledger, say: Say) -> None:
         return
     found = {paced.share: paced for paced in ledger.paced}
     if ALL not in found:
-        found[ALL] = _paced(plan, ledger, ALL, int(ours.events_per_s), say)
+        found[ALL] = _paced(ledger, ALL, latency.Pace(int(ours.events_per_s), 10.0, warm_up=5.0), say)
     sustained = found[ALL].report["processed_per_s"]
     for share in (share for share in SHARES if share not in found):
-        _paced(plan, ledger, share, int(sustained * share), say)
+        _paced(ledger, share, latency.Pace(int(sustained * share), plan.latency_seconds), say)
 
 
-def _paced(plan: FullPlan, ledger: Ledger, share: float, rate: int, say: Say) -> Paced:
+def _paced(ledger: Ledger, share: float, pace: latency.Pace, say: Say) -> Paced:
     load = round(os.getloadavg()[0], 2)
-    found = latency.measure(latency.Pace(rate, plan.latency_seconds), say)
-    paced = Paced(share, rate, load, found)
+    found = latency.measure(pace, say)
+    paced = Paced(share, pace.rate, load, found)
     ledger.append(paced)
     say(
-        f"latency at {share:.0%} ({rate:,} events/s, of which {found['processed_per_s']:,} were processed): "
+        f"latency at {share:.0%} ({pace.rate:,} events/s, of which {found['processed_per_s']:,} were processed): "
         f"alerts {found['alerts_ms']}, windows {found['windows_ms']}"
     )
     return paced

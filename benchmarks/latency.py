@@ -26,7 +26,7 @@ from benchmarks.drain import ENDINGS, Bench, Say
 from benchmarks.peers import latency_worker
 from benchmarks.place import bench, machine
 from benchmarks.processes import started, usage
-from benchmarks.readings import NAME_SIZE, Line, Readings, SendError, line, record_batches
+from benchmarks.readings import MOST, NAME_SIZE, Line, Readings, SendError, line, record_batches
 from schemas.partitioning import partition_of
 
 PARTITIONS = 4
@@ -178,8 +178,9 @@ def _ticks(pace: Pace, begun: float) -> tuple[list[Tick], Probes]:
     names, chance = _names(), np.random.default_rng(1)
     every = max(pace.rate // pace.probes, 1)
     ticks, probes = list[Tick](), Probes()
-    for tick in range(1, round((pace.warm_up + pace.seconds) / TICK) + 1):
-        number = np.arange(int((tick - 1) * TICK * pace.rate), int(tick * TICK * pace.rate))
+    length = min(TICK, MOST / pace.rate)
+    for tick in range(1, round((pace.warm_up + pace.seconds) / length) + 1):
+        number = np.arange(int((tick - 1) * length * pace.rate), int(tick * length * pace.rate))
         if not len(number):
             continue
         times = ((begun + number / pace.rate) * 1000).astype(np.int64)
@@ -192,7 +193,7 @@ def _ticks(pace: Pace, begun: float) -> tuple[list[Tick], Probes]:
             partition[i] = probe % PARTITIONS
             name[i] = _letters([_probe(probe)])
             probes[_probe(probe)] = (int(partition[i]), int(times[i]))
-        ticks.append(Tick(tick * TICK, record_batches(Readings(name, high, times, partition))))
+        ticks.append(Tick(tick * length, record_batches(Readings(name, high, times, partition))))
     return ticks, probes
 
 

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.events import CLOSER, START, WINDOW, Workload
+from benchmarks.events import START, WINDOW, Workload
 from benchmarks.scenario import Read, Record
+from benchmarks.texts import CLOSER
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -85,7 +85,9 @@ def _colour(each: Figures) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value / 1000:,.0f}k" if value >= 10_000 else f"{value:,.3g}"
+    if value < 1_000:
+        return f"{value:.3g}"
+    return f"{value / 1000:,.{0 if value >= 10_000 else 1}f}k"
 
 
 def _plain(axes: mpl.axes.Axes) -> None:

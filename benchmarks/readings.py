@@ -22,7 +22,8 @@ NAME_SIZE = 12
 USUAL, HIGH = b"20.0", b"99.0"
 _VALUE = b'{"sensor_id":"............","site":"x","quantity":"temperature","unit":"degC","value":20.0,"time":0000000000000}'
 _IN_FLIGHT = 400
-_MOST = 8_192  # records of a batch whose offset takes at most two bytes
+MOST = 8_192
+"""Records of a batch whose offset takes at most two bytes."""
 
 # Kafka's record batch, version 2. Numbers of a record are zigzag varints, so a small n is written as 2 n, seven bits a byte.
 _HEAD = struct.Struct(">qiibI")  # base offset, length, leader epoch, version, checksum
@@ -90,8 +91,8 @@ def record_batches(readings: Readings) -> dict[int, bytes]:
 def _batch(text: NDArray[np.uint8], now: int) -> bytes:
     """Number the records of a partition and put what a broker asks for before them."""
     n = len(text)
-    if n > _MOST:
-        raise ValueError(f"{n} readings of a partition are more than a batch may have, {_MOST}")
+    if n > MOST:
+        raise ValueError(f"{n} readings of a partition are more than a batch may have, {MOST}")
     coded = 2 * np.arange(n)
     text[:, _OFFSET_AT], text[:, _OFFSET_AT + 1] = coded & 0x7F | 0x80, coded >> 7
     short = np.empty((min(n, _SHORT), len(_SHORT_RECORD)), np.uint8)

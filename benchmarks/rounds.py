@@ -75,7 +75,7 @@ class Rounds:
             counted = self._loaded(place, steps)
             for step in steps:
                 if step.system.name not in self.skipped:
-                    self._drain(place, step, counted, len(rounds))
+                    self._drain(place, step, counted)
 
     def _loaded(self, place: Bench, steps: Sequence[Step]) -> dict[int, tuple[Scenario, Answer]]:
         counted = {}
@@ -86,9 +86,7 @@ class Rounds:
             counted[events] = (scenario, scenario.answer())
         return counted
 
-    def _drain(
-        self, place: Bench, step: Step, counted: dict[int, tuple[Scenario, Answer]], rounds: int
-    ) -> None:
+    def _drain(self, place: Bench, step: Step, counted: dict[int, tuple[Scenario, Answer]]) -> None:
         system, (scenario, answer) = step.system, counted[step.events]
         label = f"{system.name}-{step.events}-{step.round}-{time.time_ns() % 1_000_000_007}"
         load, date = round(os.getloadavg()[0], 2), datetime.now(UTC).isoformat(timespec="seconds")
@@ -112,7 +110,7 @@ class Rounds:
         )
         right = "right" if not drain.faults else f"WRONG: {drain.faults[0]}"
         self.say(
-            f"round {step.round} of {rounds}: {system.name} {scenario.events:,} events in {drain.seconds:.2f} s, "
+            f"{self.name}, round {step.round}: {system.name} {scenario.events:,} events in {drain.seconds:.2f} s, "
             f"{drain.cpu_seconds:.2f} s of processor, {drain.peak_mb:.0f} MB, {right}"
         )
 

@@ -10,7 +10,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from benchmarks.scenario import Record
+from schemas.partitioning import partition_of
 
+CLOSER = "closer-"
+"""What the names begin with whose one event, after all others, closes every window of a partition."""
 _AT_ONCE = 50_000
 
 
@@ -22,6 +25,13 @@ def numerals(values: NDArray[np.int64] | NDArray[np.float64]) -> pa.Array:
 def named(names: Sequence[str], codes: NDArray[np.int64]) -> pa.Array:
     """Return the name that belongs to each code, shape (n,)."""
     return pa.array(names, pa.string()).take(pa.array(codes))
+
+
+def closing(partitions: int) -> list[str]:
+    """Return for each partition a name that belongs there."""
+    names = [f"{CLOSER}{i}" for i in range(64 * partitions)]
+    homes = partition_of([name.encode() for name in names], partitions).tolist()
+    return [names[homes.index(partition)] for partition in range(partitions)]
 
 
 def records(keys: pa.Array, template: str, *columns: pa.Array) -> Iterator[Record]:

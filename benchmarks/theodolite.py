@@ -18,15 +18,13 @@ from benchmarks import flink
 from benchmarks.counts import Row, Rows
 from benchmarks.scenario import Record
 from benchmarks.system import Run
-from benchmarks.texts import named, numerals, records
+from benchmarks.texts import CLOSER, closing, named, numerals, records
 from schemas.event_types import EventType
 from schemas.events import EventTime
-from schemas.partitioning import partition_of
 from streams.attributes import HOUR_MS, HourOfDay
 from streams.pipeline import Hopping, Pipeline, Tumbling
 
 START, DAY_MS = 1_749_945_600_000, 24 * HOUR_MS
-CLOSER = "closer-"
 ENDINGS = (".alert",)
 
 
@@ -100,11 +98,11 @@ class Theodolite:
     def _records(self) -> Iterator[Record]:
         sensors = [_name(number) for number in range(self._shape.sensors)]
         yield from _records(sensors, self._sensor, self._time, self._value)
-        names = [f"{CLOSER}{i}" for i in range(64 * self.partitions)]
-        homes = partition_of([name.encode() for name in names], self.partitions).tolist()
-        closing = np.array([homes.index(partition) for partition in range(self.partitions)])
-        last = self._time[-1:].repeat(self.partitions) + 2 * self._shape.size_ms
-        yield from _records(names, closing, last, np.ones(self.partitions))
+        each, last = (
+            np.arange(self.partitions),
+            self._time[-1:].repeat(self.partitions) + 2 * self._shape.size_ms,
+        )
+        yield from _records(closing(self.partitions), each, last, np.ones(self.partitions))
 
     def answer(self) -> Rows:
         """Count and add up: every reading into each of the windows that hold it."""

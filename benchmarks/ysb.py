@@ -19,18 +19,16 @@ from benchmarks import flink
 from benchmarks.counts import Row, Rows
 from benchmarks.scenario import Record
 from benchmarks.system import Run
-from benchmarks.texts import named, numerals, records
+from benchmarks.texts import closing, named, numerals, records
 from schemas.columns import Columns
 from schemas.event_types import EventType
 from schemas.events import EventTime
-from schemas.partitioning import partition_of
 from streams.attributes import LookUp
 from streams.pipeline import Derived, Filter, Pipeline, RollUp, Tumbling
 
 START, WINDOW, PER_SECOND = 1_750_000_000_000, 10_000, 10_000
 CAMPAIGNS, ADS = 100, 1_000
 KINDS = ("view", "click", "purchase")
-CLOSER = "closer-"
 Ints = NDArray[np.int64]
 ENDINGS = (".alert", ".windows", ".partial", ".partial.late", ".partial.dlq")
 
@@ -90,11 +88,8 @@ class Ysb:
 
     def _records(self) -> Iterator[Record]:
         yield from _records([ad(number) for number in range(ADS)], self._ad, self._kind, self._time)
-        names = [f"{CLOSER}{i}" for i in range(64 * self.partitions)]
-        homes = partition_of([name.encode() for name in names], self.partitions).tolist()
-        closing = np.array([homes.index(partition) for partition in range(self.partitions)])
-        last = self._time[-1:].repeat(self.partitions) + 3_600_000
-        yield from _records(names, closing, np.zeros_like(closing), last)
+        each, last = np.arange(self.partitions), self._time[-1:].repeat(self.partitions) + 3_600_000
+        yield from _records(closing(self.partitions), each, np.zeros_like(each), last)
 
     def answer(self) -> Rows:
         """Count."""

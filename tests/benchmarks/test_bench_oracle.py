@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.events import CLOSER, START, WINDOW, Workload
+from benchmarks.events import START, WINDOW, Workload
 from benchmarks.oracle import Recount, Result, judge
+from benchmarks.texts import CLOSER
 from schemas.partitioning import partition_of
 
 WORKLOAD = Workload(5_000, keys=20, per_window=50)

@@ -12,7 +12,8 @@ import pytest
 from benchmarks.alone import run_alone
 from benchmarks.families import DECLARED, families
 from benchmarks.scenario import Scenario
-from benchmarks.theodolite import CASES, CLOSER, DAY_MS, HOUR_MS, START, Theodolite
+from benchmarks.texts import CLOSER
+from benchmarks.theodolite import CASES, DAY_MS, HOUR_MS, START, Theodolite
 from benchmarks.ysb import TABLE, WINDOW, Ysb
 from schemas.partitioning import partition_of
 from streams.pipeline import Pipeline
