@@ -21,6 +21,7 @@ from benchmarks.oracle import Plain
 from benchmarks.place import bench
 from benchmarks.scenario import Scenario
 from benchmarks.systems import systems
+from benchmarks.texts import closing
 from producers.gateway import Gateway, GatewayLimits
 from producers.spool import SpoolLimits
 
@@ -84,7 +85,7 @@ def _table(workload: Workload, first: int, last: int) -> pa.Table:
 
 
 def _closers(workload: Workload) -> pa.Table:
-    names = workload.closers()
+    names = closing(workload.partitions)
     n = len(names)
     return pa.table(
         {

@@ -60,11 +60,9 @@ class Workload:
         sensors = [self.sensor(number) for number in range(self.keys)]
         yield from _records(sensors, self.key, self.value, self.time)
         last = self.time[-1:].repeat(self.partitions) + 3_600_000
-        yield from _records(self.closers(), np.arange(self.partitions), np.ones(self.partitions), last)
-
-    def closers(self) -> list[str]:
-        """Return a closing sensor for each partition."""
-        return closing(self.partitions)
+        yield from _records(
+            closing(self.partitions), np.arange(self.partitions), np.ones(self.partitions), last
+        )
 
     @property
     def records_count(self) -> int:

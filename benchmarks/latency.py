@@ -178,7 +178,7 @@ def _ticks(pace: Pace, begun: float) -> tuple[list[Tick], Probes]:
     names, chance = _names(), np.random.default_rng(1)
     every = max(pace.rate // pace.probes, 1)
     ticks, probes = list[Tick](), Probes()
-    length = min(TICK, MOST / pace.rate)
+    length = min(TICK, (MOST - 1) / pace.rate)  # one less, as ends are rounded
     for tick in range(1, round((pace.warm_up + pace.seconds) / length) + 1):
         number = np.arange(int((tick - 1) * length * pace.rate), int(tick * length * pace.rate))
         if not len(number):
